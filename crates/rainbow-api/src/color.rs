@@ -197,6 +197,9 @@ pub struct ColorStatus {
     /// Connections last known, over all pods of the color. Unset while the pods are not asked, and where nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
+    /// Gate that has rejected the color, as `stage/gate`. No automatic stage goes to the color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_by: Option<String>,
     /// Drain that is under way, or what a drain that is over has cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainStatus>,

@@ -4,9 +4,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use std::collections::BTreeMap;
 
-use crate::{Color, Rainbow, labels, pod_types};
+use crate::{Approval, Color, GateTemplate, Rainbow, labels, pod_types};
 
-/// Returns both definitions, `Rainbow` first.
+/// Returns the definitions: `Rainbow`, `Color`, `Approval`, `GateTemplate`.
 ///
 /// Their schemas are structural, and nothing in them is nullable: an optional field is left out, never `null`. (Older API servers refuse a
 /// nullable enum, and `null` beside "absent" would be a second way to say the same.) API servers without CEL drop
@@ -16,7 +16,7 @@ use crate::{Color, Rainbow, labels, pod_types};
 /// may be `null`, so that the API server refuses in them what it refuses in a Deployment. The templates of a `Color` are kept with any
 /// content: a snapshot never loses a field that a later schema does not have.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![Rainbow::crd(), Color::crd()];
+    let mut all = vec![Rainbow::crd(), Color::crd(), Approval::crd(), GateTemplate::crd()];
     for crd in &mut all {
         crd.metadata.labels.get_or_insert_default().insert(labels::MANAGED_BY.into(), labels::MANAGER.into());
         for version in &mut crd.spec.versions {
@@ -130,7 +130,8 @@ mod tests {
                     Some(JSONSchemaPropsOrArray::Schema(items)) => items.type_.as_deref(),
                     Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
                 };
-                let without_key = [".autoscale.metrics", ".drain.ignore", ".matchExpressions"];
+                let without_key =
+                    [".autoscale.metrics", ".drain.ignore", ".matchExpressions", ".manual.freeze", ".shift.steps"];
                 let is_atomic = items == Some("string") || without_key.iter().any(|end| path.ends_with(end));
                 let list_type = if is_atomic { "atomic" } else { "map" };
                 assert_eq!(part.x_kubernetes_list_type.as_deref(), Some(list_type), "{path}");
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn a_template_has_the_fields_of_a_pod_and_no_others() {
         let mut crds = crds();
-        let [rainbow, color] = &mut crds[..] else { panic!() };
+        let [rainbow, color, _, _] = &mut crds[..] else { panic!() };
         every(template(rainbow).unwrap(), "template", &mut |path, part| {
             let is_scalar = part.type_.as_deref() != Some("object");
             let is_map = part.additional_properties.is_some();

@@ -17,6 +17,8 @@
 //! | `config` | kinds and names of the configuration that is part of a version |
 //! | `documented` | enums and keys whose doc comments are data |
 //! | `drain` | the drain of a color, and its status |
+//! | `gate` | checks of a color before, during or after a stage's shift |
+//! | `approval` | the `Approval` and `GateTemplate` resources |
 //! | `hold` | stages that a user has taken back or paused |
 //! | `identity` | identity of instances, and the version that a spec describes |
 //! | `ignore` | peers whose connections hold no pod |
@@ -32,6 +34,7 @@
 //! | `pod_types` | types of a pod template's fields |
 #![warn(missing_docs)]
 
+mod approval;
 mod autoscale;
 mod cidr;
 mod color;
@@ -42,6 +45,7 @@ mod crd;
 mod documented;
 mod drain;
 mod duration;
+mod gate;
 mod hold;
 mod identity;
 mod ignore;
@@ -58,6 +62,7 @@ mod status;
 mod template_config;
 mod validate;
 
+pub use approval::{Approval, ApprovalSpec, GateTemplate, GateTemplateSpec};
 pub use autoscale::{Autoscale, Scaling, TierScaling};
 pub use cidr::{Cidr, CidrError};
 pub use color::{
@@ -72,13 +77,19 @@ pub use drain::{
     ColorDrain, Connections, Cut, Deadline, DeadlineError, Drain, DrainStatus, Evidence, Holder, HttpCount,
 };
 pub use duration::{DurationError, HumanDuration};
+pub use gate::{
+    BasicAuthentication, FreezeWindow, Gate, GateArgument, GateAuthentication, GateCheck, GateCounts, GateMoment,
+    GateStatus, GateTls, GateVerdict, JobGate, KeyRef, ManualGate, Measurement, MeasurementOutcome, OnNoData,
+    PODS_GATE, PodsGate, PrometheusGate, PrometheusRange, SkippedGate, StageGates, TemplateUse, TrafficGate,
+    ValueSource, WebGate,
+};
 pub use hold::Hold;
 pub use identity::{Identity, Version, identities, tiers_hash};
 pub use ignore::{IgnoredPeer, IpBlock, Operator, Requirement, Selector};
 pub use object_names::{ObjectName, object_names, object_names_of_colors};
 pub use rainbow::{
-    Compatible, Flip, Keep, Need, OnStalled, Passed, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift, ShiftKind,
-    ShiftTiers, Stage, Surge, Tier, TierPause, TierPort, declared_port,
+    Compatible, Flip, Keep, Need, OnStalled, Passed, PassedStep, Promote, Rainbow, RainbowSpec, Reuse, Rolling, Shift,
+    ShiftKind, ShiftStep, ShiftTiers, Stage, StepKind, StepPause, Surge, Tier, TierPause, TierPort, declared_port,
 };
 pub use read::read_spec;
 pub use service::{ClientIpConfig, SessionAffinityConfig, StageService, StageServicePort, TierService, service_fields};

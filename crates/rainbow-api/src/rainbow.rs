@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 use crate::{
-    Autoscale, Config, Connections, Drain, Evidence, Hold, HumanDuration, RainbowStatus, Scaling, StageService,
-    TierScaling, TierService, schema::any_object,
+    Autoscale, Config, Connections, Drain, Evidence, Gate, Hold, HumanDuration, RainbowStatus, Scaling, SkippedGate,
+    StageGates, StageService, TierScaling, TierService, schema::any_object,
 };
 
 /// One application: its tiers, its stages, its policy.
@@ -80,6 +80,19 @@ pub struct RainbowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "tier"]), length(max = 256))]
     pub passed: Vec<Passed>,
+    /// Steps after which a stage continues although the step makes it wait. `rainbow resume` and `rainbow promote` write this list.
+    /// Manifests leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "step"]), length(max = 256))]
+    pub passed_steps: Vec<PassedStep>,
+    /// Checks of a color, which stages and steps name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
+    pub gates: Vec<Gate>,
+    /// Gates that users have skipped for a color. `rainbow promote --skip-gate` writes this list. Manifests leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "gate"]), length(max = 256))]
+    pub skipped_gates: Vec<SkippedGate>,
     /// Drain of colors that no stage points at.
     #[serde(default)]
     pub drain: Drain,
@@ -334,6 +347,9 @@ pub struct Stage {
     /// Whether a shift stays where it is. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Checks before, during and after a shift.
+    #[serde(default, skip_serializing_if = "StageGates::is_default")]
+    pub gates: StageGates,
     /// Reaction when the color that the stage moves to is not ready within `progressDeadlineSeconds`, or when the color that the stage
     /// moves to or has moved to lacks pods repeatedly for as long. `Hold` (default) stops and reports it. `RollBack` stays at the color
     /// that the stage comes from, or returns to it.
@@ -370,12 +386,12 @@ pub enum Promote {
     Manual,
 }
 
-/// Way in which a stage moves. At most one of `flip` and `rolling` is set. Default: flip.
+/// Way in which a stage moves. At most one of `flip`, `rolling` and `steps` is set. Default: flip.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(has(self.flip) && has(self.rolling))",
-    "message": "shift: set flip or rolling, not both"
+    "rule": "[has(self.flip), has(self.rolling), has(self.steps)].filter(set, set).size() <= 1",
+    "message": "shift: set one of flip, rolling and steps"
 }]))]
 pub struct Shift {
     /// Moves all pods at once: overlap, confirm, narrow.
@@ -384,6 +400,10 @@ pub struct Shift {
     /// Moves some pods at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling: Option<Rolling>,
+    /// Moves pods, waits and checks in this order. After the last step, all pods move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 64))]
+    pub steps: Vec<ShiftStep>,
     /// Time for which the pods that join and those that leave serve together, such as `90s`. Within this time everything that sends the
     /// stage's clients to pods must follow a change of the Service's endpoints. Default: `3m` where the Service's annotations ask for a
     /// load balancer that addresses pods (AWS target type `ip`, GKE network endpoint groups), and `1m` where the Service is headless; in
@@ -403,6 +423,10 @@ pub struct ShiftTiers {
     /// Pause of the stage. Default: none, the callers follow at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<TierPause>,
+    /// Gates that must pass before the callers follow. If one fails, the stage goes back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16), inner(length(min = 1, max = 63)))]
+    pub gates: Vec<String>,
 }
 
 /// Pause between two tiers.
@@ -412,6 +436,92 @@ pub struct TierPause {
     /// Time after which the stage continues by itself, such as `2m`. Default: the stage waits for `rainbow resume` or `rainbow promote`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<HumanDuration>,
+}
+
+/// Step of a shift. Exactly one field is set.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.pods), has(self.percent), has(self.pause), has(self.gate)].filter(set, set).size() == 1",
+    "message": "shift.steps[]: set exactly one of pods, percent, pause and gate"
+}]))]
+pub struct ShiftStep {
+    /// Number of pods of the new color that serve after the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub pods: Option<i32>,
+    /// Percentage of the stage's pods that are of the new color after the step, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: Option<i32>,
+    /// Pause of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<StepPause>,
+    /// Name of a gate that must pass. If it fails, the stage goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub gate: Option<String>,
+}
+
+/// Step of a shift, as one choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind<'a> {
+    /// This number of new pods serve.
+    Pods(i32),
+    /// This percentage of the stage's pods are new.
+    Percent(i32),
+    /// The stage waits: for the time, or for `rainbow resume`.
+    Pause(Option<HumanDuration>),
+    /// The gate of this name must pass.
+    Gate(&'a str),
+}
+
+impl ShiftStep {
+    /// Returns the choice that the fields make. `None`: none or several are set, which the validation refuses.
+    pub fn kind(&self) -> Option<StepKind<'_>> {
+        match self {
+            Self { pods: Some(pods), percent: None, pause: None, gate: None } => Some(StepKind::Pods(*pods)),
+            Self { pods: None, percent: Some(percent), pause: None, gate: None } => Some(StepKind::Percent(*percent)),
+            Self { pods: None, percent: None, pause: Some(pause), gate: None } => Some(StepKind::Pause(pause.duration)),
+            Self { pods: None, percent: None, pause: None, gate: Some(gate) } => Some(StepKind::Gate(gate)),
+            _ => None,
+        }
+    }
+}
+
+/// Pause of a stage at a step.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPause {
+    /// Time after which the stage continues by itself, such as `5m`. Default: the stage waits for `rainbow resume` or `rainbow promote`.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<HumanDuration>,
+}
+
+/// Step after which a stage continues.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedStep {
+    /// Name of the stage.
+    #[schemars(length(min = 1, max = 63))]
+    pub stage: String,
+    /// Number of the step, from 1 on.
+    #[schemars(range(min = 1, max = 64))]
+    pub step: i32,
+    /// Color that the stage moves to.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub color: String,
+    /// Time at which the shift began, as the status has it. In another shift the stage waits again.
+    #[schemars(length(min = 1, max = 64))]
+    pub shift: String,
+    /// User who let the stage continue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub by: Option<String>,
+    /// Time at which the stage was let continue (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub at: Option<String>,
 }
 
 /// Tier after which a stage continues.
@@ -444,6 +554,8 @@ pub enum ShiftKind<'a> {
     Flip,
     /// Some pods at a time.
     Rolling(&'a Rolling),
+    /// Step by step.
+    Steps(&'a [ShiftStep]),
 }
 
 impl Shift {
@@ -451,11 +563,12 @@ impl Shift {
     ///
     /// The pattern names every field, so that a new way to shift does not compile before it has a kind.
     pub fn kind(&self) -> Option<ShiftKind<'_>> {
-        let Self { flip, rolling, overlap: _, tiers: _ } = self;
-        match (flip, rolling) {
-            (None, None) | (Some(Flip {}), None) => Some(ShiftKind::Flip),
-            (None, Some(rolling)) => Some(ShiftKind::Rolling(rolling)),
-            (Some(Flip {}), Some(_)) => None,
+        let Self { flip, rolling, steps, overlap: _, tiers: _ } = self;
+        match (flip, rolling, steps.is_empty()) {
+            (None | Some(Flip {}), None, true) => Some(ShiftKind::Flip),
+            (None, Some(rolling), true) => Some(ShiftKind::Rolling(rolling)),
+            (None, None, false) => Some(ShiftKind::Steps(steps)),
+            (Some(Flip {}), Some(_), _) | (Some(Flip {}), None, false) | (None, Some(_), false) => None,
         }
     }
 }
@@ -572,6 +685,7 @@ mod tests {
         let kind = stage.shift_kind().map(|kind| match kind {
             ShiftKind::Flip => "flip",
             ShiftKind::Rolling(_) => "rolling",
+            ShiftKind::Steps(_) => "steps",
         });
         assert_eq!(kind, expected);
     }
@@ -583,6 +697,9 @@ mod tests {
         check(json!({ "flip": {} }), Some("flip"));
         check(json!({ "rolling": { "every": "1s" } }), Some("rolling"));
         check(json!({ "flip": {}, "rolling": { "every": "1s" } }), None);
+        check(json!({ "steps": [{ "pods": 1 }] }), Some("steps"));
+        check(json!({ "steps": [{ "pods": 1 }], "flip": {} }), None);
+        check(json!({ "steps": [{ "pods": 1 }], "rolling": { "every": "1s" } }), None);
         check(json!({ "overlap": "90s" }), Some("flip"));
         check(json!({ "rolling": { "every": "1s" }, "overlap": "0s" }), Some("rolling"));
     }

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HumanDuration, documented_enum};
+use crate::{GateStatus, HumanDuration, documented_enum};
 
 /// Status of a Rainbow.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -68,6 +68,15 @@ pub struct StageStatus {
     /// RollBack`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// Gate that has rejected the color of `rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_by: Option<String>,
+    /// Color that has passed the gates of `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<String>,
+    /// Gates of the latest release, newest last: at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateStatus>,
     /// Whether `spec.holds` holds the stage at a color.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
@@ -116,6 +125,9 @@ pub struct TierStatus {
     /// Color from which the tier was taken back because the color was unhealthy (`onStalled: RollBack`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// Gate that has rejected the color of `rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_by: Option<String>,
     /// Reason why the tier does not move although it should, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -135,6 +147,7 @@ impl TierStatus {
             degraded_since: self.degraded_since,
             degraded_color: self.degraded_color,
             rejected: self.rejected,
+            rejected_by: self.rejected_by,
             message: self.message,
             ..StageStatus::default()
         }
@@ -153,6 +166,7 @@ impl TierStatus {
             degraded_since: stage.degraded_since,
             degraded_color: stage.degraded_color,
             rejected: stage.rejected,
+            rejected_by: stage.rejected_by,
             message: stage.message,
         }
     }
@@ -177,6 +191,15 @@ pub struct ShiftStatus {
     /// Time at which the next step is due (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step_at: Option<String>,
+    /// Number of the step that is under way, from 1 on, where the shift has `steps`. One more than there are: all pods move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i32>,
+    /// Number of steps that the shift has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<i32>,
+    /// Time since when the shift waits at the step, where the step is a pause or a gate (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_since: Option<String>,
     /// Time since when the shift is held (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<String>,

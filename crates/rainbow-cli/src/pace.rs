@@ -23,7 +23,7 @@ impl Pace {
     pub(crate) fn of(stage: &Stage) -> Option<Self> {
         match stage.shift_kind()? {
             ShiftKind::Rolling(rolling) => Some(Self { step: rolling.step.max(1), every: rolling.every.0 }),
-            ShiftKind::Flip => None,
+            ShiftKind::Flip | ShiftKind::Steps(_) => None,
         }
     }
 

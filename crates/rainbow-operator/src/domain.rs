@@ -67,7 +67,9 @@ pub(crate) fn spec(
             let overlap = overlap(found, senders, means);
             let hold = spec.hold(&found.name).map(hold);
             let between = between(spec, found);
-            stages.push(plan::Stage { overlap, hold, between, ..stage(found, invalid.contains(&found.name)) });
+            let (gates, shift) = (gates(spec, found), shift(spec, found));
+            let own = stage(found, invalid.contains(&found.name));
+            stages.push(plan::Stage { shift, overlap, hold, gates, between, ..own });
         }
     }
     plan::Spec {
@@ -234,18 +236,6 @@ pub(crate) fn callers_lag<'a>(mut tiers: impl Iterator<Item = &'a api::Tier>) ->
 }
 
 fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
-    let shift = match stage.shift_kind() {
-        Some(api::ShiftKind::Rolling(rolling)) => {
-            // A surge that cannot be read makes the stage invalid. An invalid stage only goes back.
-            let surge = rolling.surge().unwrap_or_default().map(|surge| match surge {
-                api::Surge::Pods(pods) => plan::Surge::Pods(pods),
-                api::Surge::Percent(percent) => plan::Surge::Percent(percent),
-            });
-            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0, surge }
-        }
-        // A stage with two ways to shift is invalid. An invalid stage only goes back.
-        Some(api::ShiftKind::Flip) | None => plan::Shift::Flip,
-    };
     plan::Stage {
         name: stage.name.clone(),
         tier: stage.tier.clone(),
@@ -255,10 +245,11 @@ fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
         },
         color: stage.color.clone(),
         replicas: stage.replicas.map(count),
-        shift,
+        shift: plan::Shift::Flip,
         overlap: None,
         paused: stage.paused,
         hold: None,
+        gates: plan::Gates::default(),
         on_stalled: match stage.on_stalled {
             api::OnStalled::Hold => plan::OnStalled::Hold,
             api::OnStalled::RollBack => plan::OnStalled::RollBack,
@@ -269,12 +260,62 @@ fn stage(stage: &api::Stage, invalid: bool) -> plan::Stage {
     }
 }
 
+/// Returns the way in which a stage moves.
+fn shift(spec: &api::RainbowSpec, stage: &api::Stage) -> plan::Shift {
+    match stage.shift_kind() {
+        Some(api::ShiftKind::Rolling(rolling)) => {
+            // A surge that cannot be read makes the stage invalid. An invalid stage only goes back.
+            let surge = rolling.surge().unwrap_or_default().map(|surge| match surge {
+                api::Surge::Pods(pods) => plan::Surge::Pods(pods),
+                api::Surge::Percent(percent) => plan::Surge::Percent(percent),
+            });
+            plan::Shift::Rolling { step: count(rolling.step).max(1), every: rolling.every.0, surge }
+        }
+        Some(api::ShiftKind::Steps(steps)) => {
+            // A step that cannot be read makes the stage invalid.
+            let steps = steps.iter().filter_map(api::ShiftStep::kind).map(|kind| match kind {
+                api::StepKind::Pods(pods) => plan::Step::Pods(count(pods)),
+                api::StepKind::Percent(percent) => plan::Step::Percent(count(percent).min(100)),
+                api::StepKind::Pause(duration) => plan::Step::Pause { after: duration.map(|after| after.0) },
+                api::StepKind::Gate(gate) => plan::Step::Gate(gate.to_owned()),
+            });
+            let own = spec.passed_steps.iter().filter(|passed| passed.stage == stage.name);
+            let passed = own.filter_map(|passed| {
+                let index = count(passed.step).checked_sub(1)?;
+                Some(plan::PassedStep { index, color: passed.color.clone(), started: clock::read(&passed.shift)? })
+            });
+            plan::Shift::Steps { steps: steps.collect(), passed: passed.collect() }
+        }
+        // A stage with two ways to shift is invalid. An invalid stage only goes back.
+        Some(api::ShiftKind::Flip) | None => plan::Shift::Flip,
+    }
+}
+
+/// Returns the gates of a stage.
+fn gates(spec: &api::RainbowSpec, stage: &api::Stage) -> plan::Gates {
+    let own = &stage.gates;
+    let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
+    let skipped = spec.skipped_gates.iter().filter(|skipped| skipped.stage == stage.name);
+    plan::Gates {
+        before: own.before.clone(),
+        during: own.during.clone(),
+        between: tiers.map(|tiers| tiers.gates.clone()).unwrap_or_default(),
+        after: own.after.clone(),
+        watch: own.duration.unwrap_or_default().0,
+        guards: if own.pods.disabled { Vec::new() } else { vec![api::PODS_GATE.to_owned()] },
+        dry: spec.gates.iter().filter(|gate| gate.check.dry_run).map(|gate| gate.name.clone()).collect(),
+        skipped: skipped
+            .map(|skipped| plan::SkippedGate { gate: skipped.gate.clone(), color: skipped.color.clone() })
+            .collect(),
+    }
+}
+
 /// Returns what a stage does between two tiers.
 fn between(spec: &api::RainbowSpec, stage: &api::Stage) -> plan::Between {
     let tiers = stage.shift.as_ref().and_then(|shift| shift.tiers.as_ref());
     let Some(pause) = tiers.and_then(|tiers| tiers.pause.as_ref()) else { return plan::Between::Nothing };
     let own = spec.passed.iter().filter(|passed| passed.stage == stage.name);
-    let step = |passed: &api::Passed| plan::Step { tier: passed.tier.clone(), color: passed.color.clone() };
+    let step = |passed: &api::Passed| plan::PassedTier { tier: passed.tier.clone(), color: passed.color.clone() };
     plan::Between::Pause { after: pause.duration.map(|after| after.0), passed: own.map(step).collect() }
 }
 
@@ -306,10 +347,15 @@ fn stage_memory(stage: &api::StageStatus) -> plan::StageMemory {
         since: stage.since.as_deref().and_then(clock::read),
         shift: stage.shift.as_ref().and_then(shift_memory),
         degraded: degraded(stage),
-        rejected: stage.rejected.clone(),
+        rejected: rejection(stage),
+        approved: stage.approved.clone(),
         ended_hold: stage.ended_hold.clone(),
         tiers: stage.tiers.iter().map(|tier| (tier.tier.clone(), stage_memory(&tier.clone().into_stage()))).collect(),
     }
+}
+
+fn rejection(stage: &api::StageStatus) -> Option<plan::Rejection> {
+    Some(plan::Rejection { color: stage.rejected.clone()?, gate: stage.rejected_by.clone() })
 }
 
 fn degraded(stage: &api::StageStatus) -> Option<plan::Degraded> {
@@ -324,6 +370,10 @@ fn shift_memory(shift: &api::ShiftStatus) -> Option<plan::ShiftMemory> {
         started: clock::read(&shift.started_at)?,
         moved: count(shift.moved),
         held: (shift.phase == api::ShiftPhase::Paused).then(|| count(shift.of)),
+        step: plan::StepMemory {
+            index: count(shift.step.unwrap_or(1)).saturating_sub(1),
+            since: shift.step_since.as_deref().and_then(clock::read),
+        },
     })
 }
 
@@ -364,6 +414,7 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
         // Before the first status the color has the entries of the spec that it was made of.
         entries: if status.phase.is_some() { status.entries.clone() } else { spec.entries.clone() },
         demoted: status.demoted,
+        rejected_by: rejected_by(status),
         served: status.served.clone(),
         config: config_copies(&spec.config),
         sizes: sizes(&status.replicas),
@@ -371,6 +422,12 @@ pub(crate) fn color(rainbow: &api::RainbowSpec, described: bool, color: &api::Co
         part: plan::Part::Shared,
         bound: Vec::new(),
     }
+}
+
+/// Converts the gate that has rejected a color: `stage/gate`.
+fn rejected_by(status: &api::ColorStatus) -> Option<plan::RejectedBy> {
+    let (stage, gate) = status.rejected_by.as_deref()?.split_once('/')?;
+    Some(plan::RejectedBy { stage: stage.to_owned(), gate: gate.to_owned() })
 }
 
 /// Converts copies of configuration.

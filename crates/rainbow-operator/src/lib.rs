@@ -41,6 +41,8 @@ mod drift;
 mod effective;
 mod endpoints;
 mod fixed;
+#[allow(dead_code)]
+mod gates;
 mod health;
 pub mod install;
 mod key;

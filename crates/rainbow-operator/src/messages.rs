@@ -5,6 +5,7 @@
 mod config;
 mod connections;
 mod events;
+mod gates;
 mod names;
 mod progress;
 mod reasons;

@@ -100,6 +100,7 @@ pub(crate) fn observe(
         guard,
         budgets,
         copies: copies(app, rainbow.metadata.uid.as_deref(), config, foreign),
+        checks: BTreeMap::new(),
     };
     let Stages { names: stage_services, labeled_as, clashes, .. } = stages;
     Observed { world, stage_services, labeled_as, taken, clashes }

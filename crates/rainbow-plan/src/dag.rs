@@ -113,6 +113,7 @@ mod tests {
             retired: None,
             entries: Default::default(),
             demoted: false,
+            rejected_by: None,
             sizes: Default::default(),
             served: None,
             config: Default::default(),

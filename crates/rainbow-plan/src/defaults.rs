@@ -52,6 +52,7 @@ impl World {
             guard: Presence::Absent,
             budgets: BTreeMap::new(),
             copies: BTreeMap::new(),
+            checks: BTreeMap::new(),
         }
     }
 }

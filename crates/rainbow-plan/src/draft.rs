@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Action, Chain, ChainKey, InstanceName, Plan, Problem, Report, Time};
+use crate::{Action, Chain, ChainKey, Check, InstanceName, Plan, Problem, Report, Time};
 
 impl Time {
     /// Returns the time this much later, in whole milliseconds. Past the end of time, returns the end of time.
@@ -33,6 +33,8 @@ pub(crate) struct Draft {
     pub(crate) taken: BTreeSet<InstanceName>,
     /// Pods that the instances of living colors should have, where no other writer decides that.
     pub(crate) sizes: BTreeMap<InstanceName, u32>,
+    /// Checks whose outcome is needed, and since when measurements count.
+    pub(crate) checks: BTreeMap<Check, Time>,
     wake: Option<Time>,
 }
 
@@ -73,6 +75,7 @@ impl Draft {
         let soonest = now.after(Duration::from_millis(1));
         let mut chains = self.chains;
         chains.sort_by_key(|chain| chain.key.rank());
-        Plan { chains, report, wake: self.wake.map(|wake| wake.max(soonest)), count: self.count, sizes: self.sizes }
+        let wake = self.wake.map(|wake| wake.max(soonest));
+        Plan { chains, report, wake, count: self.count, checks: self.checks, sizes: self.sizes }
     }
 }

@@ -11,7 +11,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Address, Between, Deployment, InstanceName, Selection, Stage, StageKey, StageService, Step, Tier, Time, Waiting,
+    Address, Between, Deployment, InstanceName, PassedTier, Selection, Stage, StageKey, StageService, Tier, Time,
+    Waiting,
     parts::{self, inner_name},
     situation::{Goal, ServiceTarget, Situation, has_ready},
     view::{ColorId, View},
@@ -235,7 +236,7 @@ fn pause(
             let now = callee.serving.and_then(|color| callee.instance(view, color));
             callee.instance(view, before) != now
         });
-        let step = Step { tier: tier.clone(), color: name(view, goal) };
+        let step = PassedTier { tier: tier.clone(), color: name(view, goal) };
         if !has_moved || passed.contains(&step) {
             continue;
         }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    ConfigName, Connections, Degraded, InstanceName, Mark, PartMemory, Problem, Selection, StageKey, Time, Waiting,
+    Check, ConfigName, Connections, Degraded, InstanceName, Mark, PartMemory, Problem, RejectedBy, Rejection,
+    Selection, StageKey, StepMemory, Time, Waiting,
 };
 
 /// Answer of the planner: what to write now, what to report, and when to plan again if nothing changes before.
@@ -18,6 +19,9 @@ pub struct Plan {
     /// Instances whose pods' connections must be counted from now on. The observer asks no other pods, and forgets what was known
     /// of them.
     pub count: BTreeSet<InstanceName>,
+    /// Checks that must be made, or whose outcome is still needed, and since when measurements count: the stage's change has reached its
+    /// clients. The observer makes no other checks, and forgets the outcomes of others.
+    pub checks: BTreeMap<Check, Time>,
     /// Pods that the instances of living colors should have, where no other writer decides that.
     pub sizes: BTreeMap<InstanceName, u32>,
 }
@@ -247,7 +251,9 @@ pub struct StageReport {
     /// Color that the stage serves or moves to, where it has not been healthy without a break.
     pub degraded: Option<Degraded>,
     /// Color that the stage has been taken back from.
-    pub rejected: Option<String>,
+    pub rejected: Option<Rejection>,
+    /// Color that has passed the gates of [`Gates::after`](crate::Gates::after).
+    pub approved: Option<String>,
     /// State of the hold that the spec has for the stage.
     pub hold: Option<HoldReport>,
     /// Reason why the stage does not move although it should.
@@ -281,6 +287,10 @@ pub struct ShiftReport {
     pub started: Time,
     /// Time when the next step is due.
     pub next_step: Option<Time>,
+    /// Place of the shift in its steps.
+    pub step: StepMemory,
+    /// Number of steps that the shift has. 0: the stage moves in another way.
+    pub steps: u32,
 }
 
 /// Phase of a shift.
@@ -321,6 +331,8 @@ pub struct ColorReport {
     pub sizes: BTreeMap<String, u32>,
     /// Stages that have sent clients to the color. `None`: unknown.
     pub served: Option<BTreeSet<String>>,
+    /// Gate that has rejected the color.
+    pub rejected_by: Option<RejectedBy>,
     /// Connections of the color's pods at the last count; `None` where none are counted now.
     pub connections: Option<u64>,
     /// Pods and times that the color's drain waits for; `None` where it does not drain.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{ConfigName, InstanceName, Time};
+use crate::{Check, CheckOutcome, ConfigName, InstanceName, Time};
 
 /// Reason why a stage or a color is not yet where it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,20 @@ pub enum Waiting {
         color: String,
         /// Time when the stage goes on by itself. `None`: the stage waits for a user.
         until: Option<Time>,
+    },
+    /// The shift waits at a step that is a pause.
+    AtPause {
+        /// Index of the step.
+        index: u32,
+        color: String,
+        /// Time when the stage goes on by itself. `None`: the stage waits for a user.
+        until: Option<Time>,
+    },
+    /// The stage waits for a gate.
+    ForGate {
+        check: Check,
+        /// Outcome that keeps the stage waiting. `None`: the gate is being measured.
+        outcome: Option<CheckOutcome>,
     },
     /// The next step of the stage waits until pods of the old color end: as many pods run as the surge allows.
     ForRoom {
@@ -103,10 +117,12 @@ pub enum Waiting {
         /// The color that took its place lacks pods now.
         is_unhealthy: bool,
     },
-    /// The stage has been taken back from the color that the spec asks for, because that color was unhealthy.
+    /// The stage has been taken back from the color that the spec asks for, because that color was unhealthy or a gate failed.
     RolledBack {
-        /// Color that is unhealthy.
+        /// Color that was rejected.
         color: String,
+        /// Gate that has failed. `None`: the color was unhealthy.
+        gate: Option<String>,
     },
     /// A user asked to retire the color, and the data plane may still send clients to it.
     ForDataPlane,
@@ -213,11 +229,13 @@ pub enum Problem {
         /// Color that the stage served before, if its pods are still there.
         previous: Option<String>,
     },
-    /// A stage has been taken back from the color that the spec asks for, because that color was unhealthy.
+    /// A stage has been taken back from the color that the spec asks for, because that color was unhealthy or a gate failed.
     RolledBack {
         stage: String,
-        /// Color that is unhealthy.
+        /// Color that was rejected.
         color: String,
+        /// Gate that has failed. `None`: the color was unhealthy.
+        gate: Option<String>,
         /// Color that serves instead.
         to: String,
     },

@@ -180,6 +180,7 @@ impl Reporter<'_, '_> {
             demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color, |tier| self.begins(color, tier)),
             served: health::served(self.view, self.situations, draft, id),
+            rejected_by: color.rejected_by.clone(),
             connections,
             drain,
             waiting,

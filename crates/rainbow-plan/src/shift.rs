@@ -22,8 +22,8 @@ mod start;
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Object, Pod, Problem, Promote, Selection, ShiftMemory, ShiftPhase, ShiftReport,
-    StageKey, StageReport, StageService, Swap, Time, Waiting,
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Promote, Rejection, Selection, ShiftMemory, ShiftPhase,
+    ShiftReport, StageKey, StageReport, StageService, StepMemory, Swap, Time, Waiting,
     colors::Role,
     draft::Draft,
     health,
@@ -64,6 +64,8 @@ pub(crate) struct Progress {
     /// Ready pods of the new color that serve.
     pub(crate) moved: u32,
     pub(crate) next_step: Option<Time>,
+    /// Place of the shift in its steps.
+    pub(crate) step: StepMemory,
 }
 
 /// Returns how many of `from` old pods are still needed beside `new` pods of a color that should have `of`: each new pod replaces
@@ -112,9 +114,18 @@ pub(crate) fn advance<'a>(
     let name = |color: ColorId| view.colors[color].name.clone();
     if let (Some(color), Goal::Color(to)) = (situation.rejected, situation.goal) {
         let stage = situation.stage.user_name().to_owned();
-        draft.problem(Problem::RolledBack { stage, color: name(color), to: name(to) });
+        draft.problem(Problem::RolledBack {
+            stage,
+            color: name(color),
+            gate: situation.rejecting_gate(),
+            to: name(to),
+        });
     }
-    StageReport { degraded, rejected: rejected.map(name), ..shifter.report(&progress, sizes, roles) }
+    StageReport {
+        degraded,
+        rejected: rejected.map(|color| Rejection { color: name(color), gate: None }),
+        ..shifter.report(&progress, sizes, roles)
+    }
 }
 
 /// Deletes the Services of stages that are no longer in the spec, then takes their labels off the pods. Deletes a Service that
@@ -529,6 +540,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
             shift,
             degraded: None,
             rejected: None,
+            approved: None,
             hold: None,
             waiting: self.waiting(sizes, roles),
             color,
@@ -561,6 +573,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
             of: self.of,
             started: memory.map(|shift| shift.started).or_else(|| self.last_joined()).unwrap_or(self.view.now),
             next_step: progress.next_step,
+            step: progress.step,
+            steps: pace::steps(self.situation.stage),
         })
     }
 
@@ -568,7 +582,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
     /// than the newest, which it follows by default.
     fn pinned(&self, wanted: ColorId) -> Option<Waiting> {
         if let Some(rejected) = self.situation.rejected {
-            return Some(Waiting::RolledBack { color: self.view.colors[rejected].name.clone() });
+            let color = self.view.colors[rejected].name.clone();
+            return Some(Waiting::RolledBack { color, gate: self.situation.rejecting_gate() });
         }
         let stage = self.situation.stage;
         let newest =

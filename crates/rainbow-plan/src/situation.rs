@@ -139,6 +139,11 @@ impl<'a> Situation<'a> {
         owner(view, self.stage, instance, self.goal, self.serving)
     }
 
+    /// Returns the gate that has rejected the color that the stage was taken back from.
+    pub(crate) fn rejecting_gate(&self) -> Option<String> {
+        self.memory.rejected.as_ref().and_then(|rejected| rejected.gate.clone())
+    }
+
     /// Returns whether the pod belongs to the instance that serves the stage's tier in the color.
     pub(crate) fn is_of(&self, view: &View<'a>, pod: &Pod, color: ColorId) -> bool {
         self.instance(view, color) == Some(&pod.instance)
@@ -444,8 +449,12 @@ fn instead_of_rejected(
     goal: Goal<'_>,
 ) -> Option<(ColorId, ColorId)> {
     let Goal::Color(wanted) = goal else { return None };
-    let is_rejected = memory.rejected.as_deref() == Some(view.colors[wanted].name.as_str());
-    if stage.on_stalled == OnStalled::Hold || !is_rejected {
+    let rejection = memory.rejected.as_ref().filter(|rejected| rejected.color == view.colors[wanted].name)?;
+    let still = match &rejection.gate {
+        None => stage.on_stalled == OnStalled::RollBack,
+        Some(gate) => !stage.gates.is_skipped(gate, &rejection.color),
+    };
+    if !still {
         return None;
     }
     let before = || memory.previous.as_deref().and_then(|name| view.color_in(&stage.name, name));

@@ -91,7 +91,7 @@ fn is_scaled(view: &View<'_>, color: ColorId) -> bool {
 fn surge(situation: &Situation<'_>) -> Option<Surge> {
     match situation.stage.shift {
         Shift::Rolling { surge, .. } => surge,
-        Shift::Flip => None,
+        Shift::Flip | Shift::Steps { .. } => None,
     }
 }
 

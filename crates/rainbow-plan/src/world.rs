@@ -33,6 +33,50 @@ pub struct World {
     /// Copies of configuration: those that a color or the spec names, and those that exist. A copy that is missing here is not
     /// the planner's concern: nothing is known of its kind, or there is nothing to copy.
     pub copies: BTreeMap<ConfigName, CopyState>,
+    /// Outcomes of the checks that earlier plans have asked for. A check without an outcome is not decided yet.
+    pub checks: BTreeMap<Check, CheckOutcome>,
+}
+
+/// Check of a color at one moment of a stage's release. A gate that is asked for at another moment is another check.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Check {
+    /// Stage, or address of an inner tier, that waits for the check.
+    pub stage: String,
+    /// Name of the gate.
+    pub gate: String,
+    /// Color that is checked.
+    pub color: String,
+    pub moment: Moment,
+}
+
+/// Moment of a stage's release at which a gate is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Moment {
+    /// Before the stage begins to move.
+    Before,
+    /// While this number of pods of the new color serve, before more do.
+    During { moved: u32 },
+    /// At the step of this index in [`Shift::Steps`].
+    Step { index: u32 },
+    /// After the tier of this name has moved, before the tiers that call it follow.
+    Between { tier: String },
+    /// After the stage has moved.
+    After,
+    /// While the stage moves, and until its way back is let go. The stage does not wait for such a check.
+    Watch,
+}
+
+/// Outcome of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The gate has passed.
+    Passed,
+    /// The gate has failed.
+    Failed,
+    /// The gate can neither pass nor fail: a person decides.
+    Inconclusive,
+    /// The answers have no value.
+    NoData,
 }
 
 /// Application as it should be.
@@ -140,6 +184,8 @@ pub struct Stage {
     pub paused: bool,
     /// Hold that a user has put on the stage, which comes before all else that the spec says of the stage.
     pub hold: Option<Hold>,
+    /// Checks of the colors that the stage moves to.
+    pub gates: Gates,
     /// Reaction to a color that stays unhealthy after the stage has begun to move to it.
     pub on_stalled: OnStalled,
     /// The spec of the stage is invalid. The stage keeps what it serves, and its share in a shift; it moves nowhere but back.
@@ -171,15 +217,78 @@ pub enum Between {
         /// Time after which the stage goes on by itself. `None`: only a user lets it go on.
         after: Option<Duration>,
         /// Steps that a user has let pass.
-        passed: BTreeSet<Step>,
+        passed: BTreeSet<PassedTier>,
     },
 }
 
 /// Tier of a stage that has moved to a color.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Step {
+pub struct PassedTier {
     pub tier: String,
     pub color: String,
+}
+
+/// Gates of a stage, by name. Gates that decide nothing are in [`Gates::dry`], too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// Gates that must pass before the stage begins to move.
+    pub before: Vec<String>,
+    /// Gates that must pass between two steps.
+    pub during: Vec<String>,
+    /// Gates that must pass between two tiers of a release.
+    pub between: Vec<String>,
+    /// Gates that must pass after the stage has moved.
+    pub after: Vec<String>,
+    /// Time for which the gates of `after` are measured at least.
+    pub watch: Duration,
+    /// Gates that can take the stage back while it moves and until its way back is let go. The stage does not wait for them.
+    pub guards: Vec<String>,
+    /// Gates that are measured and decide nothing.
+    pub dry: BTreeSet<String>,
+    /// Gates that a user has skipped.
+    pub skipped: BTreeSet<SkippedGate>,
+}
+
+impl Gates {
+    /// Returns whether a user has skipped the gate for the color, or the gate decides nothing.
+    pub(crate) fn is_skipped(&self, gate: &str, color: &str) -> bool {
+        let skipped = |skipped: &SkippedGate| skipped.gate == gate && skipped.color == color;
+        self.dry.contains(gate) || self.skipped.iter().any(skipped)
+    }
+}
+
+/// Gate that a user has skipped for a color.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SkippedGate {
+    pub gate: String,
+    pub color: String,
+}
+
+/// Step of a shift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This number of pods of the new color serve.
+    Pods(u32),
+    /// This percentage of the stage's pods are of the new color, rounded up.
+    Percent(u32),
+    /// The stage waits.
+    Pause {
+        /// Time after which the stage goes on by itself. `None`: only a user lets it go on.
+        after: Option<Duration>,
+    },
+    /// The gate of this name must pass.
+    Gate(String),
+}
+
+/// Step that a user has let pass, of one shift.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PassedStep {
+    /// Index of the step.
+    pub index: u32,
+    /// Color that the shift goes to.
+    pub color: String,
+    /// Time when the shift began.
+    pub started: Time,
 }
 
 /// Purpose of a stage's Service.
@@ -229,7 +338,7 @@ pub enum Promote {
 }
 
 /// Kind of a stage's shifts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shift {
     /// All pods at once.
     Flip,
@@ -241,6 +350,12 @@ pub enum Shift {
         every: Duration,
         /// Pods that may run beside those that the stage has. `None`: all pods of the new color.
         surge: Option<Surge>,
+    },
+    /// Step after step. After the last one, all pods move.
+    Steps {
+        steps: Vec<Step>,
+        /// Steps that a user has let pass.
+        passed: BTreeSet<PassedStep>,
     },
 }
 
@@ -333,11 +448,21 @@ pub struct StageMemory {
     /// Color that the stage serves or moves to, where it has not been healthy without a break for as long as `keep.warm`.
     pub degraded: Option<Degraded>,
     /// Color that the stage has been taken back from, as long as the spec asks for that color.
-    pub rejected: Option<String>,
+    pub rejected: Option<Rejection>,
+    /// Color that has passed the gates of [`Gates::after`].
+    pub approved: Option<String>,
     /// Identity of the hold that a later color has ended.
     pub ended_hold: Option<String>,
     /// Memory of the tiers that callers of the stage reach through an address of their own, by name of the tier.
     pub tiers: BTreeMap<String, StageMemory>,
+}
+
+/// Color that a stage has been taken back from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub color: String,
+    /// Gate that has failed. `None`: the color was unhealthy.
+    pub gate: Option<String>,
 }
 
 /// Color that lacks pods, or has lacked some a short time ago.
@@ -361,6 +486,17 @@ pub struct ShiftMemory {
     pub moved: u32,
     /// Pods that the stage wanted to have when the shift was paused. `None`: the shift is not paused.
     pub held: Option<u32>,
+    /// Place of the shift in [`Shift::Steps`].
+    pub step: StepMemory,
+}
+
+/// Place of a shift in its steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepMemory {
+    /// Index of the step that is under way: the number of steps that are done.
+    pub index: u32,
+    /// Time since which the shift waits at this step, where the step is a pause or a gate.
+    pub since: Option<Time>,
 }
 
 /// Color as it is in the cluster.
@@ -396,6 +532,8 @@ pub struct Color {
     pub sizes: BTreeMap<String, u32>,
     /// Stages that have sent clients to the color, as its status says. `None`: no status has recorded that.
     pub served: Option<BTreeSet<String>>,
+    /// Gate that has rejected the color, as its status says, with the stage that asked for the gate: no automatic stage goes to the color.
+    pub rejected_by: Option<RejectedBy>,
     /// Copies of configuration that the color's pods read.
     pub config: BTreeSet<ConfigCopy>,
     /// Memory of the parts of the color that belong to stages, as the color's status says.
@@ -412,6 +550,14 @@ impl Color {
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.name == other.name && self.part == other.part
     }
+}
+
+/// Gate that has rejected a color.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedBy {
+    /// Stage that asked for the gate.
+    pub stage: String,
+    pub gate: String,
 }
 
 /// Part of a color.

@@ -47,6 +47,7 @@ fn color(world: &World, name: &str, revision: i64, copy: &str) -> Color {
         retired: Some(Time(0)),
         entries: Default::default(),
         demoted: false,
+        rejected_by: None,
         sizes: Default::default(),
         served: None,
         config: reads(copy),

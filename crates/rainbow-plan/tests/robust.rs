@@ -85,6 +85,7 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
                 paused,
                 hold,
                 invalid,
+                gates: Gates::default(),
                 on_stalled: if paused { OnStalled::Hold } else { OnStalled::RollBack },
                 between: match (paused, invalid) {
                     (true, _) => Between::Nothing,
@@ -166,6 +167,7 @@ fn color() -> impl Strategy<Value = Color> {
             retired,
             entries: Default::default(),
             demoted: false,
+            rejected_by: None,
             served,
             sizes: BTreeMap::new(),
             config,
@@ -311,6 +313,7 @@ fn worlds() -> impl Strategy<Value = World> {
         started,
         moved: held.unwrap_or(0),
         held,
+        step: StepMemory::default(),
     });
     let remembered = (names, option::of(time()), option::of(shift), option::of((name(), time()))).prop_map(
         |((color, previous, target), since, shift, degraded)| StageMemory {
@@ -322,6 +325,7 @@ fn worlds() -> impl Strategy<Value = World> {
             shift,
             degraded: degraded.map(|(color, since)| Degraded { color, since }),
             rejected: None,
+            approved: None,
             tiers: BTreeMap::new(),
         },
     );
@@ -345,6 +349,7 @@ fn worlds() -> impl Strategy<Value = World> {
             guard,
             budgets: BTreeMap::new(),
             copies,
+            checks: BTreeMap::new(),
         })
 }
 

@@ -4,6 +4,7 @@ use rainbow_plan::{LivesBecause, LivingColor, Problem, Shortfall, Waiting};
 
 use super::{
     config::config_name,
+    gates,
     names::{foreign, name_taken},
     plural, to_the_second,
 };
@@ -66,7 +67,11 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
         Waiting::KeptWarm { stage, color, is_unhealthy: false } => format!(
             "kept whole as the way back of stage `{stage}`, until `{color}` has been healthy for spec.keep.warm without a break"
         ),
-        Waiting::RolledBack { color } => format!("taken back from `{color}`, which was unhealthy"),
+        Waiting::RolledBack { color, gate } => {
+            format!("taken back from `{color}`, {}", gates::cause(gate.as_deref()))
+        }
+        Waiting::AtPause { index, color, until } => gates::at_pause(*index, color, *until),
+        Waiting::ForGate { check, outcome } => gates::for_gate(check, *outcome, names.rainbow),
         Waiting::ForDataPlane => "goes as soon as no client can be sent to it".to_owned(),
         Waiting::ForConnections => "waits for its connections to end".to_owned(),
         Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".to_owned(),
@@ -169,9 +174,14 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
             });
             format!("color `{color}` of stage `{stage}` is unhealthy since {}: {lacks}{back}", to_the_second(*since))
         }
-        Problem::RolledBack { stage, color, to } => format!(
+        Problem::RolledBack { stage, color, gate: None, to } => format!(
             "stage `{stage}` should serve `{color}`, which was unhealthy for too long, and has been taken back to `{to}`: release \
              another version, or `rainbow rollback {} --stage {stage}`",
+            names.rainbow
+        ),
+        Problem::RolledBack { stage, color, gate: Some(gate), to } => format!(
+            "stage `{stage}` should serve `{color}`, which failed gate `{gate}`, and serves `{to}`: release another version, or \
+             `rainbow promote {} {color} --stage {stage} --skip-gate {gate} --reason …`",
             names.rainbow
         ),
         Problem::InUse { color, stage } => {

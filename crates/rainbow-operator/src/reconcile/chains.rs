@@ -68,6 +68,7 @@ mod tests {
             report: Report::default(),
             wake: None,
             count: Default::default(),
+            checks: Default::default(),
             sizes: Default::default(),
         }
     }

@@ -363,6 +363,9 @@ mod tests {
             started_at: "2026-01-01T00:00:00Z".into(),
             next_step_at: None,
             paused_since: None,
+            step: None,
+            steps: None,
+            step_since: None,
         });
         let stage = StageStatus { name: "active".into(), color: Some(color.into()), shift, ..StageStatus::default() };
         RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }

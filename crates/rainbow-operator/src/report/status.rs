@@ -127,7 +127,10 @@ fn stage(
         overlap: overlaps.get(&report.name).copied(),
         degraded_since: report.degraded.as_ref().map(|degraded| clock::write(degraded.since)),
         degraded_color: report.degraded.as_ref().map(|degraded| degraded.color.clone()),
-        rejected: report.rejected.clone(),
+        rejected: report.rejected.as_ref().map(|rejected| rejected.color.clone()),
+        rejected_by: report.rejected.as_ref().and_then(|rejected| rejected.gate.clone()),
+        approved: report.approved.clone(),
+        gates: Vec::new(),
         held: report.hold == Some(HoldReport::Holds) && hold.is_some_and(|hold| hold.color.is_some()),
         ended_hold: match &report.hold {
             Some(HoldReport::Ended { id }) => Some(id.clone()),
@@ -174,6 +177,9 @@ fn shift(report: &ShiftReport, before: Option<&ShiftStatus>, now: Time) -> Shift
         of: signed(report.of),
         started_at: clock::write(report.started),
         next_step_at: report.next_step.map(clock::write),
+        step: (report.steps > 0).then(|| signed(report.step.index.saturating_add(1))),
+        steps: (report.steps > 0).then(|| signed(report.steps)),
+        step_since: report.step.since.map(clock::write),
         paused_since,
     }
 }
@@ -370,7 +376,20 @@ fn states(
 
 /// Returns what a stage remembers from one look to the next.
 fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
-    let StageStatus { color, previous, degraded_since, degraded_color, rejected, ended_hold, tiers, .. } = stage;
+    let StageStatus {
+        color,
+        previous,
+        degraded_since,
+        degraded_color,
+        rejected,
+        rejected_by,
+        approved,
+        ended_hold,
+        tiers,
+        ..
+    } = stage;
+    // A pause or a gate begins when the status says so.
+    let step = |shift: &Option<ShiftStatus>| shift.as_ref().map(|shift| (shift.step, shift.step_since.clone()));
     let tier = |tier: &TierStatus| {
         let degraded = (tier.degraded_since.clone(), tier.degraded_color.clone());
         // The callers follow when it is known for how long a tier has served them, so `since` is included.
@@ -381,10 +400,20 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
             tier.since.clone(),
             degraded,
             tier.rejected.clone(),
+            step(&tier.shift),
         )
     };
     let tiers: Vec<_> = tiers.iter().map(tier).collect();
-    (color, previous, degraded_since, degraded_color, rejected, ended_hold, tiers)
+    (
+        color,
+        previous,
+        degraded_since,
+        degraded_color,
+        (rejected, rejected_by, approved),
+        ended_hold,
+        step(&stage.shift),
+        tiers,
+    )
 }
 
 #[cfg(test)]
@@ -411,6 +440,7 @@ mod tests {
             shift,
             degraded: None,
             rejected: None,
+            approved: None,
             hold: None,
             waiting: None,
             tiers: Vec::new(),
@@ -423,6 +453,8 @@ mod tests {
             of: 5,
             started: Time(2_000),
             next_step: None,
+            step: Default::default(),
+            steps: 0,
         };
         Report {
             stages: vec![stage("active", "v1", Some(shift)), stage("smoke", "v2", None)],
@@ -476,6 +508,7 @@ mod tests {
         let mut report = shifting(0);
         let lacks = vec![Shortfall::Pods { tier: "web".into(), ready: 0, wanted: 1 }];
         report.colors.push(ColorReport {
+            rejected_by: None,
             name: "v2".into(),
             phase: plan::ColorPhase::Starting,
             ready: 0,

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use super::{Pace, Progress, Shifter, may_leave};
 use crate::{
-    Pod, Selection, ShiftPhase, Swap, Time,
+    Pod, Selection, ShiftPhase, StepMemory, Swap, Time,
     draft::Draft,
     view::{ColorId, serves},
 };
@@ -42,6 +42,7 @@ impl<'a> Shifter<'_, 'a> {
             ended: false,
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             next_step: None,
+            step: StepMemory::default(),
         };
         if self.finished(&members) {
             if let Some(target) = self.target.instance {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    InstanceName, Promote, Shift,
+    InstanceName, Promote, Shift, Stage,
     situation::{Goal, ServiceTarget, Situation},
     sizes::ready_for,
     view::{ColorId, View},
@@ -23,6 +23,14 @@ pub(crate) enum Pace {
     },
     /// All pods move at once, whatever the spec says: the way back.
     AtOnce,
+}
+
+/// Returns the number of steps of the stage's shifts. 0: the stage moves in another way.
+pub(crate) fn steps(stage: &Stage) -> u32 {
+    match &stage.shift {
+        Shift::Steps { steps, .. } => u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        Shift::Flip | Shift::Rolling { .. } => 0,
+    }
 }
 
 /// Target of a stage's move now.
@@ -60,11 +68,12 @@ impl<'a> Target<'a> {
         let moving = color != situation.serving || situation.points == ServiceTarget::Members;
         let paused = situation.stage.paused || situation.stage.invalid;
         let held_by_pause = paused && moving;
-        let pace = match (back, paused || !ready || color.is_none(), situation.stage.shift) {
+        let pace = match (back, paused || !ready || color.is_none(), &situation.stage.shift) {
             (true, ..) => Pace::AtOnce,
             (_, true, _) => Pace::Hold,
             (_, _, Shift::Flip) => Pace::Steps { step: u32::MAX, every: Duration::ZERO },
-            (_, _, Shift::Rolling { step, every, surge: _ }) => Pace::Steps { step: step.max(1), every },
+            (_, _, Shift::Rolling { step, every, surge: _ }) => Pace::Steps { step: (*step).max(1), every: *every },
+            (_, _, Shift::Steps { .. }) => Pace::Steps { step: 1, every: Duration::ZERO },
         };
         let instance = color.and_then(|color| situation.instance(view, color));
         Self { wanted, color, instance, ready, pace, held_by_pause }

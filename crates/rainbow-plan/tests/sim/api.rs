@@ -284,6 +284,7 @@ impl Sim {
                     retired: None,
                     entries: entries.clone(),
                     demoted: false,
+                    rejected_by: None,
                     sizes: BTreeMap::new(),
                     served: None,
                     config: self.spec.config.clone(),

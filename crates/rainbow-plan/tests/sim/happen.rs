@@ -104,7 +104,7 @@ impl Sim {
             Event::GoOn(stage, color) => {
                 if let Some(color) = nth(self.colors.values().cloned(), *color) {
                     let tiers = color.tiers.iter().flat_map(|tier| tier.calls.iter().cloned());
-                    let steps = tiers.map(|tier| Step { tier, color: color.name.clone() }).collect::<Vec<_>>();
+                    let steps = tiers.map(|tier| PassedTier { tier, color: color.name.clone() }).collect::<Vec<_>>();
                     self.on_stage(*stage, |stage| {
                         if let Between::Pause { passed, .. } = &mut stage.between {
                             passed.extend(steps);

@@ -351,6 +351,7 @@ fn remembered(stage: &StageReport) -> StageMemory {
         since: stage.since,
         degraded: stage.degraded.clone(),
         rejected: stage.rejected.clone(),
+        approved: stage.approved.clone(),
         ended_hold: match &stage.hold {
             Some(HoldReport::Ended { id }) => Some(id.clone()),
             Some(HoldReport::Holds) | None => None,
@@ -361,6 +362,7 @@ fn remembered(stage: &StageReport) -> StageMemory {
             started: shift.started,
             moved: shift.moved,
             held: (shift.phase == ShiftPhase::Paused).then_some(shift.of),
+            step: shift.step,
         }),
         tiers: stage.tiers.iter().map(|tier| (tier.tier.clone(), remembered(&tier.report))).collect(),
     }

@@ -103,7 +103,7 @@ impl Walk {
             // Lets the stage go on after a tier, as its user does.
             ["go", "on", stage, tier, color] => {
                 if let Between::Pause { passed, .. } = &mut self.stage(stage).between {
-                    passed.insert(Step { tier: (*tier).into(), color: (*color).into() });
+                    passed.insert(PassedTier { tier: (*tier).into(), color: (*color).into() });
                 }
             }
             ["pause", stage] => self.stage(stage).paused = true,

@@ -115,6 +115,7 @@ pub fn stage(name: &str, tier: &str) -> Stage {
         overlap: None,
         paused: false,
         hold: None,
+        gates: Gates::default(),
         on_stalled: OnStalled::Hold,
         invalid: false,
         between: Between::Nothing,
@@ -140,6 +141,47 @@ fn rolling_of(value: &str) -> Shift {
         None => Surge::Pods(surge.parse().unwrap()),
     });
     Shift::Rolling { step: step.parse().unwrap(), every: Duration::from_secs(every.parse().unwrap()), surge }
+}
+
+fn names_of(value: &str) -> Vec<String> {
+    value.split(',').map(str::to_owned).collect()
+}
+
+/// Reads the value of `steps=`: `PODS`, `PERCENT%`, `pause`, `pause:SECONDS` and `gate:NAME`, separated by commas.
+fn steps_of(value: &str) -> Shift {
+    let step = |word: &str| match word.split_once(':').unwrap_or((word, "")) {
+        ("pause", "") => Step::Pause { after: None },
+        ("pause", seconds) => Step::Pause { after: Some(Duration::from_secs(seconds.parse().unwrap())) },
+        ("gate", name) => Step::Gate(name.into()),
+        (number, _) => match number.strip_suffix('%') {
+            Some(percent) => Step::Percent(percent.parse().unwrap()),
+            None => Step::Pods(number.parse().unwrap()),
+        },
+    };
+    Shift::Steps { steps: value.split(',').map(step).collect(), passed: BTreeSet::new() }
+}
+
+fn step_words(step: &Step) -> String {
+    match step {
+        Step::Pods(pods) => pods.to_string(),
+        Step::Percent(percent) => format!("{percent}%"),
+        Step::Pause { after: None } => "pause".into(),
+        Step::Pause { after: Some(after) } => format!("pause:{}", after.as_secs()),
+        Step::Gate(name) => format!("gate:{name}"),
+    }
+}
+
+fn gate_words(gates: &Gates) -> String {
+    let lists = [
+        ("before", &gates.before),
+        ("during", &gates.during),
+        ("between", &gates.between),
+        ("after", &gates.after),
+        ("guards", &gates.guards),
+    ];
+    let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    let watch = (!gates.watch.is_zero()).then(|| format!(" watch={}", gates.watch.as_secs()));
+    lists.map(|(moment, names)| format!(" {moment}={}", names.join(","))).chain(watch).collect()
 }
 
 pub fn spec(color: &str, tiers: Vec<Tier>, stages: Vec<Stage>) -> Spec {
@@ -193,6 +235,13 @@ pub fn set(spec: &mut Spec, words: &[&str]) -> bool {
                     ("auto", _) => stage.promote = Promote::Auto,
                     ("rollback", _) => stage.on_stalled = OnStalled::RollBack,
                     ("rolling", value) => stage.shift = rolling_of(value),
+                    ("steps", value) => stage.shift = steps_of(value),
+                    ("before", value) => stage.gates.before = names_of(value),
+                    ("during", value) => stage.gates.during = names_of(value),
+                    ("between", value) => stage.gates.between = names_of(value),
+                    ("after", value) => stage.gates.after = names_of(value),
+                    ("guards", value) => stage.gates.guards = names_of(value),
+                    ("watch", value) => stage.gates.watch = Duration::from_secs(value.parse().unwrap()),
                     ("overlap", value) => stage.overlap = Some(Duration::from_millis(value.parse().unwrap())),
                     ("pause", "") => stage.between = Between::Pause { after: None, passed: BTreeSet::new() },
                     ("pause", value) => {
@@ -229,8 +278,11 @@ pub fn lines(spec: &Spec) -> Vec<String> {
     for stage in &spec.stages {
         let auto = if stage.promote == Promote::Auto { " auto" } else { "" };
         let replicas = stage.replicas.map_or_else(String::new, |replicas| format!(" replicas={replicas}"));
-        let shift = match stage.shift {
+        let shift = match &stage.shift {
             Shift::Flip => String::new(),
+            Shift::Steps { steps, .. } => {
+                format!(" steps={}", steps.iter().map(step_words).collect::<Vec<_>>().join(","))
+            }
             Shift::Rolling { step, every, surge } => {
                 let surge = match surge {
                     None => String::new(),
@@ -244,12 +296,16 @@ pub fn lines(spec: &Spec) -> Vec<String> {
         let color = stage.color.as_ref().map_or_else(String::new, |color| format!(" color={color}"));
         let rollback = if stage.on_stalled == OnStalled::RollBack { " rollback" } else { "" };
         let tier = stage.tier.as_deref().unwrap_or("-");
+        let gates = gate_words(&stage.gates);
         let pause = match &stage.between {
             Between::Nothing => String::new(),
             Between::Pause { after: None, .. } => " pause".into(),
             Between::Pause { after: Some(after), .. } => format!(" pause={}", after.as_secs()),
         };
-        lines.push(format!("stage {} {tier}{auto}{rollback}{replicas}{shift}{overlap}{pause}{color}", stage.name));
+        lines.push(format!(
+            "stage {} {tier}{auto}{rollback}{replicas}{shift}{overlap}{pause}{gates}{color}",
+            stage.name
+        ));
     }
     let default = self::spec("", Vec::new(), Vec::new());
     lines.extend((spec.reuse != default.reuse).then(|| "reuse".into()));

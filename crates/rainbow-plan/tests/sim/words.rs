@@ -34,7 +34,16 @@ pub fn waiting(waiting: &Waiting) -> String {
             let health = if *is_unhealthy { "is unhealthy" } else { "has not been healthy for long" };
             format!("way back of stage `{stage}`: `{color}` {health}")
         }
-        Waiting::RolledBack { color } => format!("taken back from `{color}`"),
+        Waiting::RolledBack { color, gate: None } => format!("taken back from `{color}`"),
+        Waiting::RolledBack { color, gate: Some(gate) } => format!("taken back from `{color}` by `{gate}`"),
+        Waiting::AtPause { index, color, until } => {
+            let until = if until.is_some() { " for a time" } else { "" };
+            format!("pauses at step {index} to `{color}`{until}")
+        }
+        Waiting::ForGate { check, outcome } => {
+            let outcome = outcome.map(|outcome| format!(", {outcome:?}")).unwrap_or_default();
+            format!("waits for `{}` {:?} of `{}`{outcome}", check.gate, check.moment, check.color)
+        }
         Waiting::ForDataPlane => "goes as soon as no client can be sent to it".into(),
         Waiting::ForConnections => "waits for its connections to end".into(),
         Waiting::ForUnknownConnections => "its connections are unknown, which counts as busy".into(),
@@ -98,7 +107,7 @@ pub fn problem(problem: &Problem) -> String {
             let back = previous.as_ref().map_or(String::new(), |color| format!(" (back: {color})"));
             format!("stage `{stage}`: color `{color}` is degraded since @{}{lacks}{back}", since.0 / 1_000)
         }
-        Problem::RolledBack { stage, color, to } => {
+        Problem::RolledBack { stage, color, to, gate: _ } => {
             format!("stage `{stage}` is told to serve `{color}` and has been taken back to `{to}`")
         }
         Problem::InUse { color, stage } => {

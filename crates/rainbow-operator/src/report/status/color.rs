@@ -104,6 +104,7 @@ pub(crate) fn color(report: &ColorReport, basis: &ColorStatusInput<'_>) -> Color
         ready: Some(format!("{}/{}", report.ready, report.wanted)),
         stages: (!report.stages.is_empty()).then(|| report.stages.join(",")),
         connections: connections(report),
+        rejected_by: report.rejected_by.as_ref().map(|by| format!("{}/{}", by.stage, by.gate)),
         drain: drain(report, basis),
         released_at: report.released.map(clock::write),
         retired_at: report.retired.map(clock::write),
@@ -255,6 +256,7 @@ fn memory(status: &ColorStatus) -> impl PartialEq + '_ {
         ready: _,
         stages: _,
         connections: _,
+        rejected_by,
         drain,
         released_at,
         retired_at,
@@ -270,7 +272,7 @@ fn memory(status: &ColorStatus) -> impl PartialEq + '_ {
     } = status;
     let cut = drain.as_ref().map_or(0, |drain| drain.cut.len());
     (
-        (released_at, retired_at, demoted, served),
+        (released_at, retired_at, demoted, served, rejected_by),
         (entries, replicas, parts),
         (evidence, min_ready_seconds, scaling),
         cut,
@@ -333,6 +335,7 @@ mod tests {
             None => Connections::Unknown { since: Time(0) },
         };
         ColorReport {
+            rejected_by: None,
             name: "v1".into(),
             phase: ColorPhase::Draining,
             ready: 1,

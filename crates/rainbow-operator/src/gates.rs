@@ -1,0 +1,3 @@
+//! Gates: the checks that a plan asks for are measured, judged, and their outcomes are given to the next plan.
+
+mod answer;
