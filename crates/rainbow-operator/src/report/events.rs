@@ -94,6 +94,7 @@ impl EventReason {
                 | Reason::Progressing
                 | Reason::Degraded
                 | Reason::Paused
+                | Reason::Checking
                 | Reason::RolledBack
                 | Reason::Ready
                 | Reason::Serving

@@ -82,6 +82,7 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> Rainbow
     let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
     let steps = messages::steps(report, names);
     let paused = messages::paused(&stages).or(steps);
+    let gated = messages::gated(report, names);
     let mut status = RainbowStatus {
         observed_generation: generation,
         color: report.described.clone(),
@@ -93,8 +94,8 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> Rainbow
     let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let follows = messages::following(report, names).is_some();
-    let progress =
-        (report.progressing || !serving || follows || paused.is_some()).then(|| progress(report, paused, names));
+    let progress = (report.progressing || !serving || follows || paused.is_some() || gated.is_some())
+        .then(|| progress(report, paused, gated, names));
     let progress = waits.map(|waits| (waits.reason, waits.message)).or(progress);
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
@@ -171,6 +172,7 @@ fn shift(report: &ShiftReport, before: Option<&ShiftStatus>, now: Time) -> Shift
             ShiftPhase::Preparing => api::ShiftPhase::Preparing,
             ShiftPhase::Shifting => api::ShiftPhase::Shifting,
             ShiftPhase::Paused => api::ShiftPhase::Paused,
+            ShiftPhase::Waiting => api::ShiftPhase::Waiting,
             ShiftPhase::Finishing => api::ShiftPhase::Finishing,
         },
         moved: signed(report.moved),
@@ -207,7 +209,7 @@ fn summary(stages: &[StageStatus]) -> String {
 }
 
 /// Returns a reason and a sentence for what is under way.
-fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
+fn progress(report: &Report, paused: Option<String>, gated: Option<String>, names: &Names<'_>) -> (Reason, String) {
     // A shift that waits for pods does not hide why they do not start, nor that a color waits for a slot.
     let because = |message: String| {
         let why = [messages::unready(report, names), messages::without_slot(report, names)];
@@ -221,11 +223,13 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
     let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
     let following = || messages::following(report, names).map(|message| (Reason::Waiting, because(message)));
     let paused = || paused.map(|message| (Reason::Paused, because(message)));
+    let gated = || gated.map(|message| (Reason::Checking, because(message)));
     let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
     shifting()
         .or_else(degraded)
         .or_else(queued)
         .or_else(starting)
+        .or_else(gated)
         .or_else(paused)
         .or_else(following)
         .or_else(waiting)
@@ -528,7 +532,7 @@ mod tests {
         let says = |urgency| {
             let trouble = PodTrouble { object: "web-v2-x".into(), says: "no image".into(), urgency };
             let troubles = [(("v2".to_owned(), "web".to_owned()), trouble)].into();
-            progress(&report, None, &Names { troubles: &troubles, ..NAMES })
+            progress(&report, None, None, &Names { troubles: &troubles, ..NAMES })
         };
         let shift = "stage active moves from v1 to v2: 0 of 5 pods";
         assert_eq!(says(Urgency::Starting), (Reason::Shifting, shift.to_owned()));
