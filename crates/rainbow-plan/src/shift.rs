@@ -415,9 +415,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
         (is_forward && has_members).then_some((color, began))
     }
 
-    /// Returns whether steps and gates let all pods move.
+    /// Returns whether steps and gates let the stage move as a whole. At the last pod there may still be a gate.
     fn may_move_all(&self) -> bool {
-        self.permission.limit >= self.of
+        self.permission.is_whole
     }
 
     /// Returns the phase of a stage that its steps or gates keep from moving further.

@@ -67,7 +67,7 @@ impl<'a> Shifter<'_, 'a> {
                 let due = self.last_step(&members).map_or(self.view.now, |last| last.after(every));
                 let ready_new = members.new.iter().filter(|pod| serves(pod)).count();
                 let room = (self.permission.limit as usize).saturating_sub(members.new.len());
-                if room == 0 && !self.may_move_all() {
+                if room == 0 || (ready_new >= self.of as usize && !self.may_move_all()) {
                     progress.phase = self.waiting_phase().or(progress.phase);
                     progress.next_step = self.permission.until;
                 } else if ready_new < self.of as usize {

@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Permission {
     /// New pods that may serve at most.
     pub(crate) limit: u32,
+    /// All steps are done, and no gate is closed: the Service may select the new color as a whole.
+    pub(crate) is_whole: bool,
     pub(crate) step: StepMemory,
     /// Reason why the shift does not go further. `None`: it does, as far as steps and gates are concerned.
     pub(crate) waiting: Option<Waiting>,
@@ -42,7 +44,7 @@ pub(crate) struct Moving {
 impl Permission {
     /// Returns permission for everything.
     pub(crate) fn whole() -> Self {
-        Self { limit: u32::MAX, ..Self::default() }
+        Self { limit: u32::MAX, is_whole: true, ..Self::default() }
     }
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn permission(view: &View<'_>, situation: &Situation<'_>, moving: Mov
     }
     match &stage.shift {
         Shift::Steps { steps, .. } => step(view, situation, moving, steps, &mut permission),
-        Shift::Flip | Shift::Rolling { .. } => permission.limit = u32::MAX,
+        Shift::Flip | Shift::Rolling { .. } => (permission.limit, permission.is_whole) = (u32::MAX, true),
     }
     // Between two steps, the gates must have passed with the pods that serve now.
     let is_between = 0 < moved && moved < of && moving.is_gradual;
@@ -72,7 +74,7 @@ pub(crate) fn permission(view: &View<'_>, situation: &Situation<'_>, moving: Mov
             permission.checks.ask(view, situation, &stage.gates.during, color, &Moment::During { moved }, since)
         });
         if !has_passed {
-            permission.limit = permission.limit.min(moved);
+            (permission.limit, permission.is_whole) = (permission.limit.min(moved), false);
             let hold = permission.checks.holds.clone().map(crate::gates::Hold::waiting);
             permission.waiting = hold.or(permission.waiting);
         }
@@ -142,7 +144,7 @@ fn step(view: &View<'_>, situation: &Situation<'_>, moving: Moving, steps: &[Ste
         index += 1;
     }
     permission.step = StepMemory { index, since: None };
-    permission.limit = u32::MAX;
+    (permission.limit, permission.is_whole) = (u32::MAX, true);
 }
 
 /// Returns the new pods that serve after a step. `None`: the step moves none.
