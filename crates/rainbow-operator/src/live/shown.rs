@@ -25,6 +25,13 @@ pub(crate) struct ShownCustom {
     pub(super) status: Value,
 }
 
+impl ShownCustom {
+    /// Returns the spec alone.
+    pub(crate) fn into_spec(self) -> Value {
+        self.spec
+    }
+}
+
 /// Deployment, Service, PodDisruptionBudget or HorizontalPodAutoscaler, whose spec is compared with the desired one.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownApplied {

@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{
-    self as api, ConditionType, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus, TierStatus,
+    self as api, ConditionType, GateStatus, GateVerdict, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus,
+    StageStatus, TierStatus,
 };
 use rainbow_plan::{
     ChainKey, HoldReport, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, TierReport, Time, Waiting,
@@ -13,6 +14,7 @@ use super::Troubles;
 use crate::{
     clock::{self, timestamp},
     domain::{Names, Obstacle},
+    gates::GateStatuses,
     messages,
 };
 
@@ -53,6 +55,8 @@ pub(crate) struct RainbowStatusInput<'a> {
     pub(crate) overlaps: &'a Overlaps,
     /// Holds of the spec.
     pub(crate) holds: &'a [Hold],
+    /// Results of gates, by stage.
+    pub(crate) gates: &'a GateStatuses,
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
@@ -62,7 +66,7 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
 /// Returns the status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> RainbowStatus {
-    let RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
+    let RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, gates, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
     let tier_before = |stage: &str, tier: &str| {
         let before = old.stages.iter().find(|known| known.name == stage)?;
@@ -77,7 +81,8 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> Rainbow
             TierStatus::of_stage(tier.tier.clone(), status)
         };
         let status = stage(report, hold_of(holds, report), shift, names, troubles, overlaps, now);
-        StageStatus { tiers: report.tiers.iter().map(tier).collect(), ..status }
+        let gates = gates.get(&report.name).cloned().unwrap_or_default();
+        StageStatus { tiers: report.tiers.iter().map(tier).collect(), gates, ..status }
     };
     let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
     let steps = messages::steps(report, names);
@@ -389,9 +394,17 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
         rejected_by,
         approved,
         ended_hold,
+        gates,
         tiers,
         ..
     } = stage;
+    // A check that has no verdict begins again if it is lost.
+    let gates = gates.iter().filter(|gate| gate.verdict != GateVerdict::Running || gate.ended_at.is_some());
+    let gate = |gate: &GateStatus| {
+        let GateStatus { name, color, moment, at, tier, verdict, .. } = gate;
+        (name.clone(), color.clone(), *moment, *at, tier.clone(), *verdict, gate.ended_at.is_some())
+    };
+    let gates: Vec<_> = gates.map(gate).collect();
     // A pause or a gate begins when the status says so.
     let step = |shift: &Option<ShiftStatus>| shift.as_ref().map(|shift| (shift.step, shift.step_since.clone()));
     let tier = |tier: &TierStatus| {
@@ -413,7 +426,7 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
         previous,
         degraded_since,
         degraded_color,
-        (rejected, rejected_by, approved),
+        (rejected, rejected_by, approved, gates),
         ended_hold,
         step(&stage.shift),
         tiers,
