@@ -20,6 +20,7 @@ pub(crate) use config::*;
 pub(crate) use connections::*;
 pub use connections::{ASSOCIATIONS, NO_COUNTER};
 pub(crate) use events::*;
+pub(crate) use gates::*;
 pub(crate) use names::*;
 pub(crate) use progress::*;
 pub(crate) use reasons::*;
