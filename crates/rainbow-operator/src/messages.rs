@@ -21,6 +21,7 @@ pub(crate) use config::*;
 pub(crate) use connections::*;
 pub use connections::{ASSOCIATIONS, NO_COUNTER};
 pub(crate) use events::*;
+pub(crate) use gates::*;
 pub(crate) use measurements::*;
 pub(crate) use names::*;
 pub(crate) use progress::*;

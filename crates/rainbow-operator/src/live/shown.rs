@@ -101,11 +101,13 @@ pub(super) struct PodStatus {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Condition {
     #[serde(rename = "type")]
     pub(super) type_: String,
     pub(super) status: String,
     pub(super) message: Option<String>,
+    pub(super) last_transition_time: Option<Time>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -115,6 +117,8 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     #[serde(default)]
     pub(super) ready: bool,
+    #[serde(default)]
+    pub(super) restart_count: u32,
     /// Whether the startup probe has passed.
     pub(super) started: Option<bool>,
     pub(super) state: Option<ContainerState>,
@@ -144,6 +148,7 @@ pub(super) struct Terminated {
     pub(super) exit_code: i32,
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
+    pub(super) finished_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
