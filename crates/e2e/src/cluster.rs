@@ -17,6 +17,7 @@ use crate::{
     kubeconfig::config,
     load,
     programs::programs,
+    prometheus,
     reach::{Reach, Way},
 };
 
@@ -35,6 +36,7 @@ pub struct Cluster {
     external: Option<ExternalCluster>,
     tally_image: String,
     kubectl: Option<Kubectl>,
+    prometheus: Option<PathBuf>,
     /// Determined by the first test that asks.
     reach: OnceCell<Reach>,
 }
@@ -62,6 +64,7 @@ impl Cluster {
     /// As [`Cluster::start`]; or when the kubeconfig's cluster does not answer or does not take the images.
     pub fn of(settings: Settings) -> Result<Self> {
         let kubectl = Kubectl::find(settings.kubectl.as_deref())?;
+        let prometheus = prometheus::find(settings.prometheus.as_deref())?;
         let home = TempDir::with_prefix("rainbow-e2e-")?;
         // A profile has an address of its own in 127.0.0.0/8: no port that another program of the machine holds is needed.
         let cli = Cli::new(&programs()?.join("rainbow")).with("RAINBOW_HOME", home.path());
@@ -86,7 +89,7 @@ impl Cluster {
             }
         };
         let cli = cli.with("KUBECONFIG", &kubeconfig);
-        Ok(Self { home, cli, settings, kubeconfig, external, tally_image, kubectl, reach: OnceCell::new() })
+        Ok(Self { home, cli, settings, kubeconfig, external, tally_image, kubectl, prometheus, reach: OnceCell::new() })
     }
 
     /// Returns the `rainbow` command, pointed at this cluster.
@@ -107,6 +110,11 @@ impl Cluster {
     /// Returns the kubectl that tests use, if this machine has one.
     pub fn kubectl(&self) -> Option<&Kubectl> {
         self.kubectl.as_ref()
+    }
+
+    /// Returns the program of the Prometheus server that tests use, if this machine has one.
+    pub fn prometheus(&self) -> Option<&Path> {
+        self.prometheus.as_deref()
     }
 
     /// Returns whether this is the embedded cluster and not an external one.

@@ -27,6 +27,8 @@ const IMAGES: &[Image] = &[
     Image::of("frontend", &["v1", "v2", "v3"]),
     Image::of("backend", &["v1", "v2", "v3"]),
     Image::of("colors", &["v1"]),
+    // Program of Jobs that test a color.
+    Image::of("traffic", &["v1"]),
     // In the counter's place this image returns a reply that is no count.
     Image { name: "liar", program: "backend", port: Some(9798), versions: &["v1"] },
 ];

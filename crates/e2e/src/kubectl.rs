@@ -1,7 +1,6 @@
 //! Kubectl as users run it, pointed at the suite's cluster.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{Cli, Output};
+use crate::{Cli, Output, programs};
 
 /// Kubectl that runs on this machine.
 #[derive(Clone, Debug)]
@@ -29,10 +28,8 @@ impl Kubectl {
         match wanted.filter(|wanted| !wanted.is_empty()) {
             Some(wanted) => Self::at(Path::new(wanted)).map(Some),
             None => {
-                let path = env::var_os("PATH").unwrap_or_default();
-                let found = env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|program| program.is_file());
                 // A kubectl on the `PATH` that does not run is ignored.
-                Ok(found.and_then(|program| Self::at(&program).ok()))
+                Ok(programs::on_path("kubectl").and_then(|program| Self::at(&program).ok()))
             }
         }
     }

@@ -22,7 +22,8 @@
 //! | [`metrics`] | external metrics for autoscalers |
 //! | `operator` | the operator of a test |
 //! | [`processes`] | facts about processes from `/proc` |
-//! | `programs` | the directory of the programs under test |
+//! | `programs` | programs under test, and those of this machine |
+//! | [`prometheus`] | a Prometheus server that scrapes a test's pods |
 //! | `reach` | ways to reach a Service |
 //! | `replica` | one of several operators of a namespace |
 //! | `scope` | namespace, operator and client of one test |
@@ -48,6 +49,7 @@ pub mod metrics;
 mod operator;
 pub mod processes;
 mod programs;
+pub mod prometheus;
 mod reach;
 mod replica;
 mod scope;
@@ -61,6 +63,7 @@ pub use cluster::Cluster;
 pub use kubectl::{Kubectl, KubectlScope};
 pub use operator::Operator;
 pub use programs::programs;
+pub use prometheus::Prometheus;
 pub use reach::{NodeAddress, Place, Reach, Way};
 pub use replica::Replica;
 pub use scope::Scope;

@@ -22,7 +22,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    App, Cli, Cluster, Cut, Kubectl, KubectlScope, Operator, Place, Reach, Replica, eventually,
+    App, Cli, Cluster, Cut, Kubectl, KubectlScope, Operator, Place, Prometheus, Reach, Replica, eventually,
     gate::Gate,
     images,
     kubeconfig::config,
@@ -46,6 +46,7 @@ pub struct Scope {
     pub operator: Operator,
     kubeconfig: PathBuf,
     kubectl: Option<KubectlScope>,
+    prometheus: Option<PathBuf>,
     log: PathBuf,
     embedded: bool,
     reach: Reach,
@@ -76,6 +77,7 @@ impl Scope {
             operator,
             kubeconfig,
             kubectl,
+            prometheus: cluster.prometheus().map(Path::to_owned),
             log,
             embedded: cluster.is_embedded(),
             rate: cluster.rate(&reach),
@@ -91,6 +93,17 @@ impl Scope {
     /// Returns kubectl, pointed at the namespace.
     pub fn kubectl(&self) -> Result<KubectlScope> {
         self.kubectl.clone().context("the suite has no kubectl")
+    }
+
+    /// Starts a Prometheus server that scrapes this namespace's pods.
+    pub async fn prometheus(&self) -> Result<Prometheus> {
+        let program = self.prometheus.as_deref().context("the suite has no Prometheus")?;
+        Prometheus::start(program, &self.kubeconfig, &self.namespace).await
+    }
+
+    /// Returns whether this is the embedded cluster.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded
     }
 
     /// Returns the configuration of clients of this cluster.

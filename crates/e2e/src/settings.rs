@@ -49,6 +49,9 @@ pub struct Settings {
     /// The kubectl that tests of kubectl use: a path (default: the one on the PATH; without one these tests are ignored)
     #[arg(long, env = "KUBECTL", value_name = "PROGRAM")]
     pub kubectl: Option<String>,
+    /// The Prometheus that tests of gates use: a path (default: the one on the PATH; without one these tests are ignored)
+    #[arg(long, env = "PROMETHEUS", value_name = "PROGRAM")]
+    pub prometheus: Option<String>,
     /// Seconds of troubles in the test of two operators
     #[arg(long, env = "RAINBOW_TEST_CHAOS", value_name = "SECONDS", default_value_t = CHAOS)]
     pub chaos: u64,

@@ -5,9 +5,13 @@
 //! | module | subject |
 //! |---|---|
 //! | [`client`] | calls of the frontend to its backends |
+//! | [`faults`] | misbehaviour that tests ask for |
+//! | [`metrics`] | metrics for Prometheus |
 //! | [`server`] | the server of every tier |
 //! | [`settings`] | the environment |
 
 pub mod client;
+pub mod faults;
+pub mod metrics;
 pub mod server;
 pub mod settings;

@@ -17,7 +17,11 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::settings::{OnSigterm, Settings};
+use crate::{
+    faults,
+    metrics::Metrics,
+    settings::{OnSigterm, Settings},
+};
 
 /// Longest request head.
 const HEAD_LIMIT: usize = 8 * 1024;
@@ -51,8 +55,11 @@ struct State<H> {
     ending: AtomicBool,
     /// Number of requests read but not yet answered.
     busy: AtomicUsize,
+    /// Number of clients' requests so far.
+    answered: AtomicU64,
     /// Time of the last request of a client, in milliseconds since the start.
     last_request: AtomicU64,
+    metrics: Metrics,
 }
 
 impl<H> State<H> {
@@ -64,23 +71,26 @@ impl<H> State<H> {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then ends as the settings say. `/ready` and `/slow/<milliseconds>` are answered here,
+/// Serves until SIGTERM or SIGINT, then ends as the settings say. `/ready`, `/metrics` and `/slow/<milliseconds>` are answered here,
 /// everything else by the handler.
 ///
 /// # Errors
-/// When the port cannot be listened on, or signals cannot be listened for.
+/// When the port cannot be listened on, signals cannot be listened for, or a thread cannot be started.
 pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'static) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, settings.port))?;
     // In a container this is process 1, for which the kernel ignores signals without a handler: every mode needs one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     eprintln!("version {} listens on port {}", settings.version, settings.port);
+    faults::start(settings.faults)?;
     let state = Arc::new(State {
         settings,
         handler,
         started: Instant::now(),
         ending: AtomicBool::new(false),
         busy: AtomicUsize::new(0),
+        answered: AtomicU64::new(0),
         last_request: AtomicU64::new(0),
+        metrics: Metrics::default(),
     });
     let accepting = {
         let (listener, state) = (listener.try_clone()?, state.clone());
@@ -163,13 +173,27 @@ fn answer<H: Fn() -> Reply>(head: &Head, state: &State<H>) -> Reply {
         let ready = state.started.elapsed() >= state.settings.ready_after && !state.ending.load(Ordering::SeqCst);
         return if ready { Reply::ok("ready") } else { Reply { status: 503, body: "not ready".into() } };
     }
+    // Scrapes are no clients: they neither keep a program that ends nor count.
+    if head.path == "/metrics" {
+        return Reply::ok(state.metrics.text());
+    }
     let now = u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     state.last_request.store(now, Ordering::SeqCst);
+    let begun = Instant::now();
+    let reply = answer_client(head, state);
+    state.metrics.count(reply.status, begun.elapsed());
+    reply
+}
+
+/// Answers a client, with the misbehaviour that the settings ask for.
+fn answer_client<H: Fn() -> Reply>(head: &Head, state: &State<H>) -> Reply {
     if let Some(milliseconds) = head.path.strip_prefix("/slow/").and_then(|text| text.parse::<u32>().ok()) {
         thread::sleep(Duration::from_millis(milliseconds.into()));
     }
-    if state.settings.fail {
-        return Reply { status: 500, body: format!("version {} is broken", state.settings.version) };
+    let Settings { faults, version, .. } = &state.settings;
+    thread::sleep(faults.delay);
+    if faults::fails(faults.fail_percent, state.answered.fetch_add(1, Ordering::Relaxed)) {
+        return Reply { status: 500, body: format!("version {version} is broken") };
     }
     (state.handler)()
 }
@@ -245,6 +269,7 @@ fn write_reply(stream: &mut TcpStream, reply: &Reply, close: bool) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Faults;
 
     #[test]
     fn a_drain_lasts_until_clients_stay_away() {
@@ -254,7 +279,9 @@ mod tests {
             started: Instant::now(),
             ending: AtomicBool::new(true),
             busy: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
             last_request: AtomicU64::new(last_request),
+            metrics: Metrics::default(),
         };
         let seconds = Duration::from_secs;
         assert_eq!(
@@ -268,5 +295,27 @@ mod tests {
             "a client was sent after the signal"
         );
         assert_eq!(state(13_000).drain_left(seconds(10), seconds(18)), Duration::ZERO);
+    }
+
+    #[test]
+    fn metrics_count_clients_alone() {
+        let faults = Faults { fail_percent: 50, ..Faults::default() };
+        let state = State {
+            settings: Settings { faults, ..Settings::read().unwrap() },
+            handler: || Reply::ok("fine"),
+            started: Instant::now(),
+            ending: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
+            last_request: AtomicU64::new(0),
+            metrics: Metrics::default(),
+        };
+        let ask = |path: &str| answer(&Head { path: path.to_owned(), close: true, understood: true }, &state);
+        let statuses: Vec<u16> = ["/", "/any", "/", "/ready", "/metrics", "/"].map(|path| ask(path).status).into();
+        assert_eq!(statuses, [200, 500, 200, 200, 200, 500]);
+        let text = ask("/metrics").body;
+        for line in ["http_requests_total{code=\"200\"} 2\n", "http_requests_total{code=\"500\"} 2\n"] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

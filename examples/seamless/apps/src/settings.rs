@@ -15,8 +15,21 @@ pub struct Settings {
     pub grace: Duration,
     /// `READY_AFTER_MS`: time for which `/ready` answers 503 after the start, 0 by default.
     pub ready_after: Duration,
-    /// `FAIL=1`: every reply is a 500, although `/ready` reports success. A release like that must not reach users.
-    pub fail: bool,
+    /// Misbehaviour, which tests ask for.
+    pub faults: Faults,
+}
+
+/// Misbehaviour of a release that must not reach users. `/ready` reports success all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// `FAIL_PERCENT`: share of the replies that are a 500, from 0 to 100, spread evenly. `FAIL=1` is the same as 100.
+    pub fail_percent: u8,
+    /// `DELAY_MS`: time that every reply takes longer.
+    pub delay: Duration,
+    /// `LEAK_MIB_PER_SECOND`: memory that is taken each second and never given back.
+    pub leak_mib_per_second: u32,
+    /// `EXIT_AFTER_MS`: time after the start at which the program ends with exit code 1. 0: never.
+    pub exit_after: Duration,
 }
 
 /// Reaction to SIGTERM.
@@ -56,7 +69,23 @@ impl Settings {
             on_sigterm: variable("ON_SIGTERM", OnSigterm::Drain)?,
             grace: Duration::from_millis(variable("GRACE_MS", 5000)?),
             ready_after: Duration::from_millis(variable("READY_AFTER_MS", 0)?),
-            fail: variable("FAIL", 0u8)? != 0,
+            faults: Faults::read()?,
+        })
+    }
+}
+
+impl Faults {
+    fn read() -> Result<Self, String> {
+        let always = variable("FAIL", 0u8)? != 0;
+        let fail_percent = if always { 100 } else { variable("FAIL_PERCENT", 0u8)? };
+        if fail_percent > 100 {
+            return Err(format!("FAIL_PERCENT: it must be at most 100, not {fail_percent}"));
+        }
+        Ok(Self {
+            fail_percent,
+            delay: Duration::from_millis(variable("DELAY_MS", 0)?),
+            leak_mib_per_second: variable("LEAK_MIB_PER_SECOND", 0)?,
+            exit_after: Duration::from_millis(variable("EXIT_AFTER_MS", 0)?),
         })
     }
 }
