@@ -130,13 +130,12 @@ pub(crate) fn asked(stage: &Stage) -> Vec<(GateMoment, &str)> {
     let shift = stage.shift.as_ref();
     let steps = shift.into_iter().flat_map(|shift| &shift.steps).filter_map(|step| step.gate.as_ref());
     let between = shift.and_then(|shift| shift.tiers.as_ref()).into_iter().flat_map(|tiers| &tiers.gates);
-    let of =
-        |moment, names: Vec<&'_ String>| names.into_iter().map(move |name| (moment, name.as_str())).collect::<Vec<_>>();
-    let mut all = of(GateMoment::Before, own.before.iter().collect());
-    all.extend(of(GateMoment::During, own.during.iter().collect()));
-    all.extend(of(GateMoment::Step, steps.collect()));
-    all.extend(of(GateMoment::Between, between.collect()));
-    all.extend(of(GateMoment::After, own.after.iter().collect()));
+    let mut all: Vec<(GateMoment, &str)> = Vec::new();
+    all.extend(own.before.iter().map(|name| (GateMoment::Before, name.as_str())));
+    all.extend(own.during.iter().map(|name| (GateMoment::During, name.as_str())));
+    all.extend(steps.map(|name| (GateMoment::Step, name.as_str())));
+    all.extend(between.map(|name| (GateMoment::Between, name.as_str())));
+    all.extend(own.after.iter().map(|name| (GateMoment::After, name.as_str())));
     all.extend((!own.pods.disabled).then_some((GateMoment::Watch, PODS_GATE)));
     all
 }

@@ -154,6 +154,12 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
     }
     // The headline already gives the message of a deletion.
     let message = stage.message.as_deref().filter(|_| drawing.view.state != State::Deleting);
+    // The step and the gates are drawn in fewer words.
+    let is_drawn = |message: &&str| {
+        stage.step.is_some() && message.starts_with("pauses at step")
+            || !stage.waits_for.is_empty() && message.contains("gate `")
+    };
+    let message = message.filter(|message| !is_drawn(message));
     if let Some(message) = said(message, phase, now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }

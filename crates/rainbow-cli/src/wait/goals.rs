@@ -307,3 +307,54 @@ pub(crate) async fn serving(
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::tests::{at_step, gate};
+    use serde_json::{Value, json};
+
+    fn end(step: i32, gates: Value, change: impl FnOnce(&mut Rainbow)) -> String {
+        let mut rainbow = at_step(step, gates);
+        change(&mut rainbow);
+        match ended(&rainbow, &rainbow.spec.stages[0]) {
+            None => "goes on".into(),
+            Some(Progress::Held(why)) => format!("held: {why}"),
+            Some(Progress::Never(why)) => format!("failed: {why}"),
+            Some(_) => "waits".into(),
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_where_a_person_is_needed() {
+        assert_eq!(
+            end(2, json!([]), |_| {}),
+            "held: stage active to v2: 1 of 5 pods, pauses at step 2, as shift.steps says: `rainbow resume shop --stage active` lets it \
+             go on, `rainbow abort shop --stage active` goes back"
+        );
+        // A pause that ends by itself is awaited, and so is a gate that is measured.
+        assert_eq!(end(4, json!([]), |_| {}), "goes on");
+        assert_eq!(end(3, json!([gate("errors", "Step", "Running", 1)]), |_| {}), "goes on");
+        let release = end(3, json!([gate("release", "Step", "Running", 0)]), |_| {});
+        let said = "held: stage active to v2: 1 of 5 pods, gate release waits for an approval: `rainbow approve shop --stage active --gate \
+                    release` lets it pass, ";
+        assert!(release.starts_with(said), "{release}");
+        let none = end(3, json!([gate("errors", "Step", "NoData", 0)]), |_| {});
+        let said = "held: stage active to v2: 1 of 5 pods, gate errors no data: `rainbow promote shop --stage active --to v2 --skip-gate \
+                    errors --reason …` goes on without it, ";
+        assert!(none.starts_with(said), "{none}");
+    }
+
+    #[test]
+    fn a_rejected_color_ends_a_wait() {
+        let rejected = |rainbow: &mut Rainbow| {
+            let stage = &mut rainbow.status.as_mut().unwrap().stages[0];
+            (stage.shift, stage.rejected, stage.rejected_by) = (None, Some("v2".into()), Some("errors".into()));
+            stage.gates[0].message = Some("4 of 5 measurements were bad".into());
+        };
+        assert_eq!(
+            end(3, json!([gate("errors", "Step", "Failed", 1)]), rejected),
+            "failed: stage active: v2 failed gate errors: 4 of 5 measurements were bad"
+        );
+    }
+}

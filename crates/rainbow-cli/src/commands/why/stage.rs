@@ -155,7 +155,7 @@ impl About<'_> {
         let back = format!("`rainbow abort {}` goes back", self.named());
         let who = if by_itself.is_some() { "the end of" } else { "its user:" };
         let waits = format!(
-            "{who} the pause at step {} on the way to {}, which shift.steps asks for: nobody has paused it by hand",
+            "{who} step {} on the way to {}, a pause that shift.steps asks for (no hold)",
             step.step, step.color
         );
         Some(Wait { waits, ends: by_itself.into_iter().chain([resume, back]).collect() })
