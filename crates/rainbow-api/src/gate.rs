@@ -9,7 +9,7 @@ use crate::{HumanDuration, documented_enum, schema::any_object};
 /// Check of a color. `stages[].gates` and `stages[].shift` say when a stage asks for it.
 ///
 /// The fields that say how often it is measured and how the values are judged have the names of Argo Rollouts' AnalysisTemplate.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.template), has(self.prometheus), has(self.web), has(self.job), has(self.traffic), has(self.manual)].filter(set, set).size() == 1",
@@ -25,6 +25,55 @@ pub struct Gate {
     /// How the check is made, and how its values are judged.
     #[serde(flatten)]
     pub check: GateCheck,
+}
+
+/// Fields of a gate as they stand side by side. serde reports the place of an error only without `flatten`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GateFields {
+    name: String,
+    template: Option<TemplateUse>,
+    prometheus: Option<PrometheusGate>,
+    web: Option<WebGate>,
+    job: Option<JobGate>,
+    traffic: Option<TrafficGate>,
+    manual: Option<ManualGate>,
+    interval: Option<HumanDuration>,
+    initial_delay: Option<HumanDuration>,
+    count: Option<i32>,
+    success_condition: Option<String>,
+    failure_condition: Option<String>,
+    failure_limit: Option<i32>,
+    inconclusive_limit: Option<i32>,
+    consecutive_error_limit: Option<i32>,
+    #[serde(default)]
+    on_no_data: OnNoData,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl<'de> Deserialize<'de> for Gate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = GateFields::deserialize(deserializer)?;
+        let check = GateCheck {
+            prometheus: read.prometheus,
+            web: read.web,
+            job: read.job,
+            traffic: read.traffic,
+            manual: read.manual,
+            interval: read.interval,
+            initial_delay: read.initial_delay,
+            count: read.count,
+            success_condition: read.success_condition,
+            failure_condition: read.failure_condition,
+            failure_limit: read.failure_limit,
+            inconclusive_limit: read.inconclusive_limit,
+            consecutive_error_limit: read.consecutive_error_limit,
+            on_no_data: read.on_no_data,
+            dry_run: read.dry_run,
+        };
+        Ok(Self { name: read.name, template: read.template, check })
+    }
 }
 
 /// How a check is made, and how its values are judged: what a gate of a Rainbow and a `GateTemplate` have in common.

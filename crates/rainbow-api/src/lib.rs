@@ -102,9 +102,10 @@ pub use status::{RainbowStatus, ShiftPhase, ShiftStatus, StageStatus, TierStatus
 pub use template_config::{CONTENT_DIGITS, config_of, config_of_tiers, copy_name, read_copies};
 pub use validate::{
     SpecError, SpecPart, amount, connections, entry_tiers, stage_tier, validate, validate_name, validate_sidecar,
+    validate_template,
 };
 
-/// API group of both kinds.
+/// API group of all kinds.
 pub const GROUP: &str = "rainbow.dev";
 /// Field manager of everything that the operator applies. There is only one, so that ownership stays readable.
 pub const FIELD_MANAGER: &str = "rainbow";

@@ -321,6 +321,10 @@ impl TierPort {
 /// Stable address through which clients reach one color's entry tier.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.gates) || !has(self.gates.during) || size(self.gates.during) == 0 || (has(self.shift) && (has(self.shift.rolling) || has(self.shift.steps)))",
+    "message": "gates.during: a flip has no steps between which a gate could be measured: use before or after, or shift.steps"
+}]))]
 pub struct Stage {
     /// Name of the stage: a DNS label, unique within the Rainbow.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]

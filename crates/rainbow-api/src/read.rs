@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
-use crate::{RainbowSpec, SpecError, SpecPart};
+use crate::{RainbowSpec, SpecError, SpecPart, validate::parts_of_gate};
 
 /// Reads a spec. A part that cannot be read is left out and named in the answer: a field, or the smallest part of the spec that is of no
 /// use without it.
@@ -25,7 +25,10 @@ pub fn read_spec(spec: &Value) -> (RainbowSpec, Vec<SpecError>) {
             fields.entry("tiers").or_insert_with(|| Value::Array(Vec::new()));
         }
         let error = match serde_path_to_error::deserialize(&rest) {
-            Ok(read) => return (read, errors),
+            Ok(read) => {
+                let errors = errors.into_iter().flat_map(|error| of_stages(error, &read, spec)).collect();
+                return (read, errors);
+            }
             Err(error) => error,
         };
         let place = place(&rest, error.path());
@@ -127,11 +130,34 @@ fn part(value: &Value, place: &[Step]) -> SpecPart {
             name.map_or(SpecPart::Stages, |name| SpecPart::Stage(name.to_owned()))
         }
         ("holds", _) => SpecPart::Stages,
+        // A stage whose entry cannot be read would wait for what its user has let pass.
+        ("passedSteps" | "skippedGates", Some(Step::Entry(index))) => {
+            let name = value[field.as_str()][*index]["stage"].as_str();
+            name.map_or(SpecPart::Gates, |name| SpecPart::Stage(name.to_owned()))
+        }
+        // Stages that name a gate which cannot be read at all are reported where the gates are checked.
+        ("gates" | "passedSteps" | "skippedGates", _) => SpecPart::Gates,
         ("drain", _) => SpecPart::Drain,
         ("keep", _) => SpecPart::Keep,
         ("progressDeadlineSeconds", _) => SpecPart::ProgressDeadline,
         // `reuse` is included: whether colors share instances is decided once, when a color is made.
         _ => SpecPart::Version,
+    }
+}
+
+/// Returns the error of a gate once for each stage that names the gate, because the gate would be another one without what cannot be read.
+fn of_stages(error: SpecError, read: &RainbowSpec, spec: &Value) -> Vec<SpecError> {
+    let gates = spec["gates"].as_array().into_iter().flatten().filter_map(|gate| gate["name"].as_str());
+    let gate = gates.into_iter().find(|name| {
+        let rest = error.path.strip_prefix(&format!("spec.gates[{name}]"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
+    match (&error.part, gate) {
+        (SpecPart::Gates, Some(gate)) => {
+            let parts = parts_of_gate(read, gate).into_iter();
+            parts.map(|part| SpecError { part, ..error.clone() }).collect()
+        }
+        _ => vec![error],
     }
 }
 

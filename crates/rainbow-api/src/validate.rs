@@ -1,18 +1,22 @@
 //! Validation of a `Rainbow`: errors that its author can fix. Pure: the operator and the command line use it.
 
 mod drain;
+mod gates;
 mod ignore;
 mod names_check;
 mod quantity;
 mod services;
 mod sidecar;
 mod stages;
+mod steps;
 mod template;
 mod tiers;
 
 use std::fmt;
 
 pub use drain::connections;
+pub(crate) use gates::parts_of as parts_of_gate;
+pub use gates::validate_template;
 pub use quantity::amount;
 pub use sidecar::validate_sidecar;
 
@@ -46,6 +50,8 @@ pub enum SpecPart {
     Keep,
     /// `progressDeadlineSeconds`.
     ProgressDeadline,
+    /// Gates that no stage names, and entries of lists that only let a stage continue. Everything else can be used without them.
+    Gates,
 }
 
 impl fmt::Display for SpecError {
@@ -62,6 +68,7 @@ pub fn validate(spec: &RainbowSpec) -> Vec<SpecError> {
     general(spec, &mut errors);
     tiers::check(spec, &mut errors);
     stages::check(spec, &mut errors);
+    gates::check(spec, &mut errors);
     drain::check(spec, &mut errors);
     sidecar::check(spec, &mut errors);
     ignore::check(spec, &mut errors);

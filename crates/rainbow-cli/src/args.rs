@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Resume(commands::pause::Args),
     /// End a shift by going back to where it came from
     Abort(commands::rollback::AbortArgs),
+    /// Checks of a release: what was measured, what it waits for, and what has failed
+    Gates(commands::gates::Args),
+    /// Approve a color at a manual gate
+    Approve(commands::approve::Args),
     /// Change how long a color may drain
     Drain(commands::drain::Args),
     /// Do not keep a color as a way back; with --force end its connections, too

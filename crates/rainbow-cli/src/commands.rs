@@ -1,12 +1,14 @@
 //! Commands, one module for each.
 
 pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod drain;
+pub(crate) mod gates;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod install;

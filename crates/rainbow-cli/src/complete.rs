@@ -9,7 +9,7 @@ use clap_complete::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::ListParams, config::Kubeconfig};
-use rainbow_api::{Color, Rainbow};
+use rainbow_api::{Color, PODS_GATE, Rainbow};
 
 use crate::{
     context::{Cluster, Context},
@@ -70,6 +70,14 @@ pub(crate) fn rainbows() -> ArgValueCandidates {
 /// Completes names of the stages of the Rainbow that is named before.
 pub(crate) fn stages() -> ArgValueCandidates {
     of_rainbow(|rainbow| rainbow.spec.stages.iter().map(|stage| stage.name.clone()).collect())
+}
+
+/// Completes names of the gates of the Rainbow that is named before, and of the check of pods that every stage has.
+pub(crate) fn gates() -> ArgValueCandidates {
+    of_rainbow(|rainbow| {
+        let own = rainbow.spec.gates.iter().map(|gate| gate.name.clone());
+        own.chain([PODS_GATE.to_owned()]).collect()
+    })
 }
 
 /// Completes names of the tiers of the Rainbow that is named before, each with an ending.

@@ -115,6 +115,10 @@ const ALL: &[(&str, &[Example])] = &[
         &[
             ("Move the active stage to the newest version and wait", "rainbow promote shop --wait"),
             ("Another stage, to a version by name", "rainbow promote shop --stage canary --to v3"),
+            (
+                "Although a gate has not passed",
+                "rainbow promote shop --to v3 --skip-gate errors --reason 'known, fixed in v4'",
+            ),
         ],
     ),
     (
@@ -129,7 +133,23 @@ const ALL: &[(&str, &[Example])] = &[
         "resume",
         &[
             ("Let it go on", "rainbow resume shop"),
-            ("Past the pause between two tiers", "rainbow resume shop --stage smoke"),
+            ("Past the pause between two tiers, or in its steps", "rainbow resume shop --stage smoke"),
+        ],
+    ),
+    (
+        "gates",
+        &[
+            ("What is checked, and how it stands", "rainbow gates shop"),
+            ("One stage, as it changes", "rainbow gates shop --stage active -w"),
+            ("Every measurement, for a script", "rainbow gates shop -o json"),
+        ],
+    ),
+    (
+        "approve",
+        &[
+            ("What waits for an approval", "rainbow approve shop --reason 'tested by hand'"),
+            ("One gate, for two hours", "rainbow approve shop --gate release --until 2h"),
+            ("In a freeze, for a reason that it allows", "rainbow approve shop --reason 'incident 4711'"),
         ],
     ),
     ("abort", &[("Back to where the shift began", "rainbow abort shop --wait")]),

@@ -5,7 +5,7 @@ use std::env;
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, api::PostParams};
-use rainbow_api::{Color, Hold, Passed, Rainbow};
+use rainbow_api::{Color, Hold, Passed, PassedStep, Rainbow};
 use serde_json::json;
 
 use crate::{context::Cluster, patch::Change};
@@ -84,6 +84,16 @@ pub(crate) fn pass(change: &mut Change, rainbow: &Rainbow, steps: Vec<Passed>, b
     passed.extend(steps.into_iter().map(|step| Passed { by: by.cloned(), at: Some(now()), ..step }));
     change.test(&["metadata", "generation"], rainbow.metadata.generation.unwrap_or_default());
     change.set(&["spec", "passed"], json!(passed));
+}
+
+/// Lets a stage continue after a step of its shift. The patch fails unless the spec is as it was read, because the list is written as a whole.
+/// Steps of the stage in other shifts are dropped, because they have no effect any more.
+pub(crate) fn pass_step(change: &mut Change, rainbow: &Rainbow, step: PassedStep, by: Option<&String>) {
+    let stays = |known: &&PassedStep| known.stage != step.stage || known.shift == step.shift && known.step != step.step;
+    let mut passed: Vec<PassedStep> = rainbow.spec.passed_steps.iter().filter(stays).cloned().collect();
+    passed.push(PassedStep { by: by.cloned(), at: Some(now()), ..step });
+    change.test(&["metadata", "generation"], rainbow.metadata.generation.unwrap_or_default());
+    change.set(&["spec", "passedSteps"], json!(passed));
 }
 
 /// Returns the color that a stage is held at, unless a later color has ended the hold.

@@ -13,6 +13,7 @@
 //! | `error` | errors and exit codes |
 //! | `evidence` | connections of pods, asked for now |
 //! | `examples` | examples in the help |
+//! | `gates` | gates and steps of a stage: what a shift waits for, and what ends that |
 //! | `git` | color names from git |
 //! | `golden` | golden files of tests |
 //! | `hold` | holds of stages |
@@ -47,6 +48,7 @@ mod docs;
 mod error;
 mod evidence;
 mod examples;
+mod gates;
 mod git;
 #[cfg(test)]
 mod golden;
@@ -160,6 +162,8 @@ async fn short(context: &Context, command: Command) -> Result {
         Command::Abort(args) => commands::rollback::abort(context, args).await,
         Command::Pause(args) => commands::pause::run(context, args, true).await,
         Command::Resume(args) => commands::pause::run(context, args, false).await,
+        Command::Gates(args) => commands::gates::run(context, args).await,
+        Command::Approve(args) => commands::approve::run(context, args).await,
         Command::Drain(args) => commands::drain::run(context, args).await,
         Command::Retire(args) => commands::retire::run(context, args).await,
         Command::List(args) => commands::list::run(context, args).await,

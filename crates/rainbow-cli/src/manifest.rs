@@ -1,6 +1,7 @@
 //! Manifests, which are read, split, and checked before anything is sent.
 
 mod document;
+mod gates;
 mod input;
 mod rules;
 mod schema;

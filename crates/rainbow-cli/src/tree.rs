@@ -142,6 +142,9 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
     if let Some(shift) = &stage.shift {
         phase = phase_word(shift.phase);
         text.push_str(&shift_text(shift, phase, now));
+        if let Some(step) = &stage.step {
+            let _ = write!(text, ", {step}");
+        }
         if let Some(countdown) = pace::countdown(stage.pace, shift, now) {
             let _ = write!(text, ", {countdown}");
         }
@@ -151,6 +154,12 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
     }
     // The headline already gives the message of a deletion.
     let message = stage.message.as_deref().filter(|_| drawing.view.state != State::Deleting);
+    // The step and the gates are drawn in fewer words.
+    let is_drawn = |message: &&str| {
+        stage.step.is_some() && message.starts_with("pauses at step")
+            || !stage.waits_for.is_empty() && message.contains("gate `")
+    };
+    let message = message.filter(|message| !is_drawn(message));
     if let Some(message) = said(message, phase, now) {
         let _ = write!(text, "  {BUSY}{message}{BUSY:#}");
     }
@@ -160,7 +169,9 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
         drawing.named.extend(stage.shares.iter().map(|share| share.color.clone()));
         return Node { text, children: Vec::new(), moves };
     }
-    let mut children: Vec<Node> = stage.tiers.iter().map(|tier| moving_tier_node(tier, now)).collect();
+    let gate = |words: &String| Node { text: format!("{BUSY}{words}{BUSY:#}"), ..Node::default() };
+    let mut children: Vec<Node> = stage.waits_for.iter().map(gate).collect();
+    children.extend(stage.tiers.iter().map(|tier| moving_tier_node(tier, now)));
     children.extend(stage.shares.iter().map(|share| share_node(share, &stage.name, drawing)));
     Node { text, children, moves }
 }
@@ -169,6 +180,7 @@ fn stage_node(stage: &StageView, drawing: &mut Drawing<'_>) -> Node {
 fn stage_moves(stage: &StageView, view: &View) -> bool {
     let unsettled = |share: &Share| view.color(&share.color).is_none_or(|color| !is_settled(color));
     stage.shift.is_some()
+        || !stage.waits_for.is_empty()
         || stage.color.is_none()
         || stage.target.is_some() && stage.target != stage.color
         || stage.tiers.iter().any(|tier| tier.shift.is_some() || tier.color != stage.color)
@@ -312,6 +324,11 @@ fn color_node(title: &str, color: &ColorView, place: Place<'_>, drawing: &mut Dr
         (None, Some(message)) => format!(": {}", words::aged(message, drawing.now)),
         (None, None) => String::new(),
     };
+    let rejected = color.rejected_by.as_deref().map(|by| {
+        let (stage, gate) = by.split_once('/').unwrap_or(("", by));
+        format!("  {BAD}rejected by gate {gate} of {stage}{BAD:#}")
+    });
+    let what = rejected.unwrap_or_default() + &what;
     let retired = color.phase == Some(ColorPhase::Retired);
     let tiers = color.tiers.iter().filter(|tier| place.has(tier) && (!retired || !tier.pods.is_empty()));
     Node {

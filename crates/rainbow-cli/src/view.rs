@@ -6,13 +6,16 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 use rainbow_api::{
-    Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, StageStatus, Tier, bound_tiers,
-    labels,
+    Color, ColorPhase, ConditionType, DrainStatus, Holder, Rainbow, Reason, ShiftPhase, Stage, StageStatus, Tier,
+    bound_tiers, labels,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pace::Pace;
+use crate::{
+    gates::{self, Step},
+    pace::Pace,
+};
 
 /// Objects of an application.
 #[derive(Clone, Debug)]
@@ -69,6 +72,20 @@ pub(crate) struct StageView {
     pub(crate) since: Option<String>,
     pub(crate) shift: Option<rainbow_api::ShiftStatus>,
     pub(crate) message: Option<String>,
+    /// Color that was taken back, and the gate that has rejected it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected_by: Option<String>,
+    /// Gates of the latest release.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gates: Vec<rainbow_api::GateStatus>,
+    /// Gates that keep the stage from going on, in words: `gate errors  2 of 3 good, at step 3`.
+    #[serde(skip)]
+    pub(crate) waits_for: Vec<String>,
+    /// Step of the shift, in words.
+    #[serde(skip)]
+    pub(crate) step: Option<String>,
     /// Share that each color has of the stage, beginning with the color that the stage comes from.
     pub(crate) shares: Vec<Share>,
     /// Pace of the stage, where it moves by steps.
@@ -101,6 +118,9 @@ pub(crate) struct ColorView {
     pub(crate) retired_at: Option<String>,
     /// Connections at the last count. `None` while the operator does not ask the pods.
     pub(crate) connections: Option<i64>,
+    /// Gate that has rejected the color, as `stage/gate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected_by: Option<String>,
     /// Drain of the color: under way, or with the connections that it ended.
     pub(crate) drain: Option<DrainStatus>,
     /// Time since which some of the color's connections cannot be read.
@@ -148,7 +168,12 @@ impl View {
         colors.sort_by_key(|color| std::cmp::Reverse(color.spec.revision));
         let stages = status.stages.into_iter().map(|stage| StageView {
             shares: shares(&stage, &members(world, &stage)),
-            pace: pace(world, &stage.name),
+            pace: pace(world, &stage),
+            step: step(world, &stage),
+            waits_for: waits_for(world, &stage.name),
+            rejected: stage.rejected,
+            rejected_by: stage.rejected_by,
+            gates: stage.gates,
             since: stage.since,
             name: stage.name,
             service: stage.service,
@@ -210,8 +235,27 @@ pub(crate) fn state(rainbow: &Rainbow, conditions: &[Condition]) -> (State, Opti
     }
 }
 
-fn pace(world: &World, stage: &str) -> Option<Pace> {
-    world.rainbow.spec.stages.iter().find(|known| known.name == stage).and_then(Pace::of)
+fn pace(world: &World, stage: &StageStatus) -> Option<Pace> {
+    Pace::of(spec_of(world, &stage.name)?, stage.shift.as_ref())
+}
+
+fn spec_of<'a>(world: &'a World, stage: &str) -> Option<&'a Stage> {
+    world.rainbow.spec.stages.iter().find(|known| known.name == stage)
+}
+
+/// Describes the step of a shift, where the stage moves step by step.
+fn step(world: &World, stage: &StageStatus) -> Option<String> {
+    let shift = stage.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Finishing)?;
+    Step::of(spec_of(world, &stage.name)?, shift).map(|step| step.words())
+}
+
+/// Describes the gates that keep a stage from going on.
+fn waits_for(world: &World, stage: &str) -> Vec<String> {
+    let rainbow = &world.rainbow;
+    let words = |gate: &rainbow_api::GateStatus| {
+        format!("gate {}  {}, {}", gate.name, gates::progress(rainbow, gate), gates::moment(gate))
+    };
+    gates::blocking(rainbow, stage).into_iter().map(words).collect()
 }
 
 /// Counts the ready pods in a stage that moves, by color, without those of the colors between which it moves.
@@ -284,6 +328,7 @@ fn color_view(color: &Color, world: &World) -> ColorView {
         released_at: status.released_at.clone(),
         retired_at: status.retired_at.clone(),
         connections: status.connections,
+        rejected_by: status.rejected_by.clone(),
         unknown_since: unknown(&status.conditions).map(|condition| condition.last_transition_time.0.to_string()),
         tiers: tiers.collect(),
         drain: status.drain,

@@ -11,6 +11,7 @@
 mod answer;
 mod conditions;
 mod credentials;
+mod expression;
 mod http;
 mod job;
 mod judge;
@@ -31,6 +32,7 @@ mod values;
 mod verdict;
 mod web;
 
+pub use expression::condition_mistake;
 pub(crate) use place::Site;
 pub(crate) use run::{GateStatuses, Gates};
 pub(crate) use task::{Answered, Measurer, News};

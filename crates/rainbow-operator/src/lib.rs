@@ -65,6 +65,7 @@ mod watch;
 pub use clock::Clock;
 pub use controller::run;
 pub use count::CountVia;
+pub use gates::condition_mistake;
 pub use health::Health;
 pub use kind::ConfigAccess;
 pub use options::{Error, Options, TALLY_IMAGE};

@@ -287,6 +287,34 @@ fn manifests_are_valid() {
     assert_eq!(checked.get("README.md"), Some(&1), "{checked:?}");
 }
 
+/// Gates that a reader copies are accepted, within an application of one tier.
+#[test]
+fn gates_are_valid() {
+    let mut checked = BTreeMap::new();
+    for (page, text) in pages() {
+        let blocks = code(&text, "yaml").into_iter();
+        for block in blocks.filter(|block| block.starts_with("gates:") || block.starts_with("stages:")) {
+            let mut spec: serde_json::Value =
+                serde_saphyr::from_str(block).unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+            spec["tiers"] = serde_json::json!([{
+                "name": "web", "ports": [{ "name": "http", "port": 80 }],
+                "template": { "spec": { "containers": [{ "name": "web", "image": "web:v1" }] } },
+            }]);
+            let (read, mut errors) = rainbow_api::read_spec(&spec);
+            errors.extend(validate(&read));
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert!(errors.is_empty(), "{page}: {}\n{block}", errors.join("\n"));
+            let checks = read.gates.iter().map(|gate| &gate.check);
+            for condition in checks.flat_map(|check| check.success_condition.iter().chain(&check.failure_condition)) {
+                assert_eq!(rainbow_operator::condition_mistake(condition), None, "{page}: {condition}");
+            }
+            *checked.entry(page.clone()).or_insert(0) += 1;
+        }
+    }
+    assert!(checked.get("docs/gates.md").is_some_and(|number| *number >= 8), "{checked:?}");
+    assert_eq!(checked.get("docs/steps.md"), Some(&1), "{checked:?}");
+}
+
 /// As GitHub makes the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use pocket_object::structural::Schema;
-use rainbow_api::{crds, read_spec, validate};
+use rainbow_api::{GateTemplateSpec, crds, read_spec, validate, validate_template};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -24,6 +24,17 @@ fn cases() -> Vec<(&'static str, Value)> {
     let spec = |fields: Value| with(json!({ "tiers": [tier("web")] }), fields);
     let tiers = |fields: Value| json!({ "tiers": [with(tier("web"), fields)] });
     let stage = |fields: Value| spec(json!({ "stages": [with(json!({ "name": "active" }), fields)] }));
+    let gate = |fields: Value| spec(json!({ "gates": [with(json!({ "name": "errors" }), fields)] }));
+    let web = |fields: Value| json!({ "web": with(json!({ "url": "http://web" }), fields) });
+    let key = |name: &str| json!({ "secretKeyRef": { "name": name, "key": "token" } });
+    let basic = |password: Value| json!({ "username": "ann", "password": password });
+    let during = |shift: Value| {
+        let mut stage = json!({ "name": "active", "gates": { "during": ["errors"] } });
+        if !shift.is_null() {
+            stage["shift"] = shift;
+        }
+        json!({ "stages": [stage] })
+    };
     let service = |fields: Value| stage(json!({ "service": fields }));
     vec![
         ("tiers[].needs[].tier: names a tier", tiers(json!({ "needs": [{ "tier": "db", "env": "DB" }] }))),
@@ -43,7 +54,27 @@ fn cases() -> Vec<(&'static str, Value)> {
         ("needs: a tier cannot need itself", tiers(json!({ "needs": [{ "tier": "web", "env": "WEB" }] }))),
         ("autoscale: set, but scaling", tiers(json!({ "scaling": "External", "autoscale": { "maxReplicas": 3 } }))),
         ("autoscale.minReplicas: more than", tiers(json!({ "autoscale": { "minReplicas": 4, "maxReplicas": 3 } }))),
-        ("shift: set flip or rolling", stage(json!({ "shift": { "flip": {}, "rolling": { "every": "1s" } } }))),
+        ("shift: set one of flip", stage(json!({ "shift": { "flip": {}, "rolling": { "every": "1s" } } }))),
+        ("shift: set one of flip", stage(json!({ "shift": { "flip": {}, "steps": [{ "pods": 1 }] } }))),
+        ("shift.steps[]: set exactly one", stage(json!({ "shift": { "steps": [{}] } }))),
+        ("shift.steps[]: set exactly one", stage(json!({ "shift": { "steps": [{ "pods": 1, "percent": 20 }] } }))),
+        ("gates.during: a flip", with(gate(web(json!({}))), during(json!(null)))),
+        ("gates.during: a flip", with(gate(web(json!({}))), during(json!({ "flip": {} })))),
+        ("gates[]: set exactly one", gate(json!({}))),
+        ("gates[]: set exactly one", gate(json!({ "manual": {}, "traffic": {} }))),
+        ("gates[]: set exactly one", gate(json!({ "manual": {}, "template": { "name": "shared" } }))),
+        (
+            "set bearer or basic",
+            gate(web(json!({ "authentication": { "bearer": key("a"), "basic": basic(key("b")) } }))),
+        ),
+        ("set either secretKeyRef", gate(web(json!({ "authentication": { "bearer": {} } })))),
+        ("set either secretKeyRef", gate(web(json!({ "authentication": { "basic": basic(json!({})) } })))),
+        ("set either secretKeyRef", gate(web(json!({ "tls": { "ca": {} } })))),
+        ("set either secretKeyRef", gate(web(json!({ "headers": [{ "name": "X", "valueFrom": {} }] })))),
+        (
+            "set either secretKeyRef",
+            gate(json!({ "template": { "name": "shared", "args": [{ "name": "x", "valueFrom": {} }] } })),
+        ),
         ("service.externalTrafficPolicy: only", service(json!({ "externalTrafficPolicy": "Local" }))),
         ("service.loadBalancerClass,", service(json!({ "type": "NodePort", "loadBalancerClass": "example.com/fast" }))),
         ("service.loadBalancerClass,", service(json!({ "loadBalancerSourceRanges": ["10.0.0.0/8"] }))),
@@ -63,8 +94,9 @@ fn cases() -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn schema() -> Value {
-    let definition = serde_json::to_value(&crds()[0]).unwrap();
+/// Returns the schema of a kind, by its place among the definitions.
+fn schema(index: usize) -> Value {
+    let definition = serde_json::to_value(&crds()[index]).unwrap();
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
@@ -84,7 +116,7 @@ fn messages(schema: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn rules_in_cel_and_in_rust_agree() {
-    let schema = schema();
+    let schema = schema(0);
     let compiled = Schema::parse(&schema).unwrap();
     let mut untried = BTreeSet::new();
     messages(&schema["properties"]["spec"], &mut untried);
@@ -103,4 +135,25 @@ fn rules_in_cel_and_in_rust_agree() {
         untried.retain(|rule| !rule.starts_with(message));
     }
     assert!(untried.is_empty(), "rules without a case: {untried:?}");
+}
+
+#[test]
+fn rules_of_a_template_in_cel_and_in_rust_agree() {
+    let compiled = Schema::parse(&schema(3)).unwrap();
+    let manual = json!({ "manual": {} });
+    for (expected, spec) in [
+        (None, manual),
+        (Some("spec: set exactly one"), json!({})),
+        (Some("spec: set exactly one"), json!({ "manual": {}, "traffic": {} })),
+        (Some("set either secretKeyRef"), json!({ "manual": {}, "args": [{ "name": "x", "valueFrom": {} }] })),
+    ] {
+        let object = json!({
+            "apiVersion": "rainbow.dev/v1alpha1", "kind": "GateTemplate", "metadata": { "name": "shared" }, "spec": spec,
+        });
+        let found: Vec<String> = compiled.validate(&object, None).iter().map(ToString::to_string).collect();
+        let read: GateTemplateSpec = serde_json::from_value(spec.clone()).unwrap();
+        let is_refused = !validate_template(&read).is_empty();
+        assert_eq!((found.is_empty(), is_refused), (expected.is_none(), expected.is_some()), "{spec}: {found:?}");
+        assert!(found.iter().all(|text| text.contains(expected.unwrap_or_default())), "{spec}: {found:?}");
+    }
 }

@@ -6,7 +6,7 @@ mod fields;
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
-use rainbow_api::{ColorPhase, ConditionType, Reason, ShiftPhase, labels};
+use rainbow_api::{ColorPhase, ConditionType, GateMoment, GateVerdict, MeasurementOutcome, Reason, ShiftPhase, labels};
 use rainbow_operator::{Health, events, install};
 use serde_json::Value;
 use tally::{
@@ -17,8 +17,11 @@ use tally::{
 
 /// Path of the reference, from the root.
 pub(crate) const PATH: &str = "docs/reference.md";
-/// Rainbows that use every field of the spec: the source of the examples.
+/// Objects that use every field that a user writes: the source of the examples.
 pub(crate) const EXAMPLES: &str = "examples/reference.yaml";
+
+/// Place of the schema in a definition.
+const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
 
 const HEAD: &str = "\
 # What are all fields, conditions, events and metrics?
@@ -39,14 +42,28 @@ A duration is a text such as `1h30m`, `90s` or `500ms`. Every example is in [exa
 pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     let examples = fields::Examples::read(&root.join(EXAMPLES))?;
     let mut text = HEAD.to_owned();
-    for definition in install::definitions() {
+    let definitions = install::definitions();
+    // A GateTemplate has the fields of a gate, which are documented there.
+    let gate = definitions.first().context("no definitions")?;
+    let of_gate = fields::names_at(gate, &format!("{SCHEMA}/properties/spec/properties/gates/items"));
+    for definition in &definitions {
         let kind =
             definition.pointer("/spec/names/kind").and_then(Value::as_str).context("a definition has no kind")?;
-        let schema =
-            definition.pointer("/spec/versions/0/schema/openAPIV3Schema").context("a definition has no schema")?;
-        for (part, is_written) in [("spec", kind == "Rainbow"), ("status", false)] {
-            let rows = fields::rows(schema, part, is_written.then_some(&examples))?;
+        let schema = definition.pointer(SCHEMA).context("a definition has no schema")?;
+        let examples = examples.of_kind(kind);
+        let left_out = if kind == "GateTemplate" { of_gate.as_slice() } else { &[] };
+        for (part, is_written) in [("spec", kind != "Color"), ("status", false)] {
+            if schema["properties"].get(part).is_none() {
+                continue;
+            }
+            let rows = fields::rows(schema, part, left_out, is_written.then_some(&examples))?;
             let _ = write!(text, "\n## `{kind}`: `{part}`\n\n{}", fields::table(&rows, is_written));
+        }
+        if !left_out.is_empty() {
+            let _ = write!(
+                text,
+                "\nAll other fields are those of `gates[]` in a `Rainbow`, without `name` and `template`.\n"
+            );
         }
         if let Some(rules) = fields::rules_of_whole(schema) {
             let _ = write!(text, "\n{rules}\n");
@@ -60,6 +77,12 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     names(&mut text, ColorPhase::ALL.map(|one| (one.as_str(), one.meaning())));
     let _ = write!(text, "\n| phase of a shift | meaning |\n|---|---|\n");
     names(&mut text, ShiftPhase::ALL.map(|one| (one.as_str(), one.meaning())));
+    let _ = write!(text, "\n| verdict of a gate | meaning |\n|---|---|\n");
+    names(&mut text, GateVerdict::ALL.map(|one| (one.as_str(), one.meaning())));
+    let _ = write!(text, "\n| moment of a gate | meaning |\n|---|---|\n");
+    names(&mut text, GateMoment::ALL.map(|one| (one.as_str(), one.meaning())));
+    let _ = write!(text, "\n| outcome of a measurement | meaning |\n|---|---|\n");
+    names(&mut text, MeasurementOutcome::ALL.map(|one| (one.as_str(), one.meaning())));
     let _ = write!(text, "\n## Events\n\n| reason | meaning |\n|---|---|\n");
     names(&mut text, events());
     let _ =

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeSet;
 
-use super::{Errors, SpecPart, entry_tiers, list, not_a_label, services, tiers::number};
-use crate::{RainbowSpec, Rolling, Stage, names, stage_tier};
+use super::{Errors, SpecPart, entry_tiers, list, not_a_label, services, steps, tiers::number};
+use crate::{RainbowSpec, Rolling, Shift, Stage, names, stage_tier};
 
 pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
     for (index, stage) in spec.stages.iter().enumerate() {
@@ -43,7 +43,7 @@ pub(super) fn check(spec: &RainbowSpec, errors: &mut Errors) {
 fn shift(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
     let Some(shift) = &stage.shift else { return };
     if shift.kind().is_none() {
-        errors.add(format!("{path}.shift"), "both flip and rolling are set: set one of them");
+        errors.add(format!("{path}.shift"), several_ways(shift));
     }
     if let Some(rolling) = &shift.rolling
         && rolling.step < 1
@@ -56,6 +56,7 @@ fn shift(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
             errors.add(path, not_a_label(&passed.color));
         }
     }
+    steps::check(spec, stage, shift, path, errors);
     if let Some(Err(surge)) = shift.rolling.as_ref().map(Rolling::surge) {
         let found = match surge {
             IntOrString::Int(number) => number.to_string(),
@@ -64,6 +65,13 @@ fn shift(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {
         let text = format!("{found} is no surge: use a number of pods from 1 on, or a percentage such as `25%`");
         errors.add(format!("{path}.shift.rolling.surge"), text);
     }
+}
+
+fn several_ways(shift: &Shift) -> String {
+    let ways =
+        [("flip", shift.flip.is_some()), ("rolling", shift.rolling.is_some()), ("steps", !shift.steps.is_empty())];
+    let set: Vec<&str> = ways.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect();
+    format!("{} are set: set one of them", set.join(" and "))
 }
 
 fn tier(spec: &RainbowSpec, stage: &Stage, path: &str, errors: &mut Errors) {

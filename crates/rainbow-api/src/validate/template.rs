@@ -33,7 +33,7 @@ fn is_reserved(key: &str) -> bool {
     key.starts_with("rainbow.dev/") || key.split('/').next().is_some_and(|domain| domain.ends_with(".rainbow.dev"))
 }
 
-fn containers(spec: &Value, path: &str, errors: &mut Errors) {
+pub(super) fn containers(spec: &Value, path: &str, errors: &mut Errors) {
     let list = |name: &str| spec[name].as_array().map(Vec::as_slice).unwrap_or_default();
     if list("containers").is_empty() && (spec["containers"].is_null() || spec["containers"].is_array()) {
         errors.add(format!("{path}.spec.containers"), "is empty: a pod has at least one container");

@@ -1,3 +1,4 @@
+mod gates;
 mod services;
 
 use super::*;
@@ -290,7 +291,7 @@ fn stages() {
     check("spec.stages[active].replicas: 0 is too few: a stage needs at least 1 pod per tier", |s| {
         s["stages"][1]["replicas"] = json!(0);
     });
-    check("spec.stages[active].shift: both flip and rolling are set: set one of them", |s| {
+    check("spec.stages[active].shift: flip and rolling are set: set one of them", |s| {
         s["stages"][1]["shift"]["flip"] = json!({});
     });
     check("spec.stages[active].shift.rolling.step: 0 is too few: use 1 or more pods", |s| {

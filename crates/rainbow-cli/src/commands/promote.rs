@@ -8,6 +8,7 @@ use crate::{
     cause::{self, Moved},
     context::{Cluster, Context},
     error::{Error, Result, hint},
+    gates::{self, Skip},
     hold::{self, Lift},
     patch::{self, Change},
     stage, wait,
@@ -22,6 +23,12 @@ pub(crate) struct Args {
     /// Color to move the stage to (default: the newest, which a stage that is `promote: Auto` then follows again)
     #[arg(long, value_name = "COLOR", add = crate::complete::colors())]
     to: Option<String>,
+    /// Gate that the color need not pass, also where it has been rejected by it; can be given several times
+    #[arg(long, value_name = "GATE", requires = "reason", add = crate::complete::gates())]
+    skip_gate: Vec<String>,
+    /// Why the gates are skipped
+    #[arg(long, value_name = "TEXT", requires = "skip_gate", value_parser = cause::message)]
+    reason: Option<String>,
     #[command(flatten)]
     message: MessageArgs,
     #[command(flatten)]
@@ -31,7 +38,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
     let colors = cluster.colors(&args.stage.name).await?;
-    let how = MoveOptions { what: "promoted", message: args.message.message.as_deref(), wait: &args.wait };
+    let skip = args.reason.clone().map(|reason| Skip { gates: args.skip_gate.clone(), reason });
+    let message = args.message.message.as_deref();
+    let how = MoveOptions { what: "promoted", message, skip: skip.as_ref(), wait: &args.wait };
     move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Color(color.clone())),
         None => forward(rainbow, stage, &colors),
@@ -56,6 +65,8 @@ pub(crate) struct MoveOptions<'a> {
     pub(crate) what: &'a str,
     /// Reason that the user gives.
     pub(crate) message: Option<&'a str>,
+    /// Gates that the color need not pass.
+    pub(crate) skip: Option<&'a Skip>,
     pub(crate) wait: &'a WaitArgs,
 }
 
@@ -117,7 +128,16 @@ pub(crate) async fn move_stage(
         if steps.iter().any(|step| step.color == color) {
             hold::pass(&mut change, rainbow, steps, by.as_ref());
         }
+        // The same holds for a pause of the shift's steps.
+        let pause = gates::pause_step(rainbow, stage).filter(|_| !matches!(goal, Goal::Back(_)));
+        if let Some(step) = pause.filter(|step| step.color == color) {
+            hold::pass_step(&mut change, rainbow, step, by.as_ref());
+        }
         exists(rainbow, &color, &colors)?;
+        if let Some(skip) = how.skip {
+            are_gates(rainbow, stage, &skip.gates)?;
+            gates::skip(&mut change, rainbow, (&stage.name, &color), skip, by.as_ref());
+        }
         let is_back = matches!(goal, Goal::Back(_));
         let lifted = || hold::lifted(rainbow.spec.hold(&stage.name), Lift::Color);
         match goal {
@@ -143,9 +163,11 @@ pub(crate) async fn move_stage(
     let (stage, color, is_back) = moved;
     let what = if written { format!("{} to {color}", how.what) } else { format!("set to {color} already") };
     context.printer.line(format_args!("stage {stage} of {} {what}", args.name));
-    if let Some(message) = how.message {
+    let skipped = how.skip.map(|skip| format!("without gate {}: {}", skip.gates.join(", "), skip.reason));
+    let message = [how.message.map(str::to_owned), skipped].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    if !message.is_empty() {
         let at = hold::now();
-        let moved = Moved { what: how.what.to_owned(), by, at, message: message.to_owned() };
+        let moved = Moved { what: how.what.to_owned(), by, at, message };
         cause::record(context, cluster, &args.name, &color, &stage, &moved).await;
     }
     if let Some(phase) =
@@ -169,6 +191,20 @@ pub(crate) async fn move_stage(
         context.printer.line(format_args!("stage {stage} of {} serves {color}", args.name));
     }
     Ok(())
+}
+
+/// Fails where the stage does not ask for a gate that is to be skipped.
+fn are_gates(rainbow: &Rainbow, stage: &Stage, names: &[String]) -> Result {
+    let known = gates::names(stage);
+    match names.iter().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::NotFound(format!(
+            "stage `{}` of rainbow `{}` has no gate `{name}`{}",
+            stage.name,
+            rainbow.metadata.name.as_deref().unwrap_or_default(),
+            hint(name, &known)
+        ))),
+    }
 }
 
 /// Fails where the color does not exist: a typing error must not leave a stage waiting for a color that never comes.

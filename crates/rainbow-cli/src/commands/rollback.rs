@@ -39,7 +39,8 @@ pub(crate) struct AbortArgs {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result {
     let cluster = context.cluster().await?;
-    let how = MoveOptions { what: "rolled back", message: args.message.message.as_deref(), wait: &args.wait };
+    let message = args.message.message.as_deref();
+    let how = MoveOptions { what: "rolled back", message, skip: None, wait: &args.wait };
     move_stage(context, &cluster, &args.stage, how, |rainbow, stage| match &args.to {
         Some(color) => Ok(Goal::Back(color.clone())),
         None => before(rainbow, stage).map(Goal::Back),

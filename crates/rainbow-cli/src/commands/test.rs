@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
         return Err(Error::Failed(format!("{failed}; the stage stays where it is, as --keep says")));
     }
     let of = StageArgs { stage: Some(chosen), ..args.stage };
-    let how = MoveOptions { what: "rolled back", message: None, wait: &WaitArgs::default() };
+    let how = MoveOptions { what: "rolled back", message: None, skip: None, wait: &WaitArgs::default() };
     move_stage(context, &cluster, &of, how, |rainbow, stage| rollback::before(rainbow, stage).map(Goal::Back))
         .await
         .map_err(|error| Error::Failed(format!("{failed}; {error}")))?;

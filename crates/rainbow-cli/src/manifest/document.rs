@@ -14,7 +14,7 @@ use super::{
 use crate::{error::nearest, release};
 
 /// Kinds of Rainbow's group.
-const KINDS: [&str; 2] = ["Rainbow", "Color"];
+const KINDS: [&str; 4] = ["Rainbow", "Color", "Approval", "GateTemplate"];
 
 /// Reader of one document.
 pub(super) struct Parser<'a> {
@@ -100,12 +100,14 @@ impl Parser<'_> {
         let Some(name) = name.as_str().filter(|name| !name.is_empty()).map(str::to_owned) else {
             return self.nameless(&part, &kind, &name);
         };
-        let is_rainbow = kind == "Rainbow" && version.starts_with("rainbow.dev/");
-        if is_rainbow {
-            let mut wrong = release::manifest(&mut part.value, self.color);
-            wrong.extend(rules::check(&part.value, &part.source, &part.at));
+        let is_own = version.starts_with("rainbow.dev/");
+        let is_rainbow = is_own && kind == "Rainbow";
+        // A color is a snapshot that no user writes.
+        if is_own && kind != "Color" {
+            let mut wrong = if is_rainbow { release::manifest(&mut part.value, self.color) } else { Vec::new() };
+            wrong.extend(rules::check(&kind, &part.value, &part.source, &part.at));
             wrong.sort_by_key(|wrong| self.line(self.place(&part, &wrong.path)));
-            let shown = format!("rainbow `{name}`");
+            let shown = format!("{} `{name}`", kind.to_lowercase());
             for wrong in &wrong {
                 self.about(&part, Some(&shown), &wrong.path, &wrong.message);
             }

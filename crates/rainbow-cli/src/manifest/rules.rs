@@ -1,35 +1,40 @@
-//! Checks of a Rainbow without a cluster: by its schema, by the validation that the operator uses, and by the limits and CEL rules that the API
+//! Checks of an object of Rainbow's group without a cluster: by its schema, by the validation that the operator uses, and by the limits and CEL rules that the API
 //! server checks. A field is reported once, by the check with the best message.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use pocket_object::{FieldError, FieldErrorKind, structural};
-use rainbow_api::{read_spec, validate, validate_name};
+use rainbow_api::{GateTemplateSpec, SpecError, read_spec, validate, validate_name, validate_template};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    gates,
     schema::{self, entry_name},
     source::Source,
     wrong::Wrong,
 };
 
-/// Schema with its limits and rules. The schema is a constant, and a test compiles it.
-static RULES: LazyLock<Option<structural::Schema>> =
-    LazyLock::new(|| structural::Schema::parse(schema::of_rainbow()).ok());
+/// Schemas by kind, with their limits and rules. The schemas are constants, and a test compiles them.
+static RULES: LazyLock<BTreeMap<&str, structural::Schema>> = LazyLock::new(|| {
+    let parsed =
+        |(kind, schema): (&'static String, &Value)| Some((kind.as_str(), structural::Schema::parse(schema).ok()?));
+    schema::all().iter().filter_map(parsed).collect()
+});
 
-/// Returns everything that is wrong with a Rainbow. `at`: path of the object in the document, where it is an entry of a list.
-pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
-    let schema::Checked { mut wrong, meant } = schema::check(object, source, at);
+/// Returns everything that is wrong with an object of Rainbow's group. `at`: path of the object in the document, where it is an entry of a list.
+pub(crate) fn check(kind: &str, object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
+    let schema::Checked { mut wrong, meant } = schema::check(kind, object, source, at);
     if object["spec"].is_object() {
-        let (read, unread) = read_spec(&without_nulls(&object["spec"]));
-        let errors = unread.into_iter().chain(validate(&read));
-        let errors: Vec<Wrong> = errors.map(|error| Wrong::new(error.path, error.message)).collect();
-        let errors = errors.into_iter().filter(|error| !meant.contains(&error.path)).collect();
+        let errors = of_spec(kind, &without_nulls(&object["spec"])).into_iter();
+        let mut errors: Vec<Wrong> = errors.filter(|error| !meant.contains(&error.path)).collect();
+        // A wrong gate is an error of each stage that names it.
+        errors.dedup();
         add_unknown(&mut wrong, errors);
     }
-    let name = object["metadata"]["name"].as_str().and_then(validate_name);
+    let name = object["metadata"]["name"].as_str().filter(|_| kind == "Rainbow").and_then(validate_name);
     wrong.extend(name.map(|error| Wrong::new(error.path, error.message)));
-    if let Some(rules) = &*RULES {
+    if let Some(rules) = RULES.get(kind) {
         let mut stored = without_nulls(object);
         rules.prune(&mut stored);
         rules.default(&mut stored);
@@ -43,6 +48,28 @@ pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Vec<Wrong> {
         add_unknown(&mut wrong, errors);
     }
     wrong
+}
+
+/// Returns the errors that the validation of the operator finds.
+fn of_spec(kind: &str, spec: &Value) -> Vec<Wrong> {
+    let wrong = |error: SpecError| Wrong::new(error.path, error.message);
+    match kind {
+        "Rainbow" => {
+            let (read, unread) = read_spec(spec);
+            let errors = unread.into_iter().chain(validate(&read)).map(wrong);
+            let of_gates =
+                read.gates.iter().flat_map(|gate| gates::check(&gate.check, &format!("spec.gates[{}]", gate.name)));
+            errors.chain(of_gates).collect()
+        }
+        // A spec of the wrong shape is reported by the schema.
+        "GateTemplate" => GateTemplateSpec::deserialize(spec)
+            .map(|read| {
+                validate_template(&read).into_iter().map(wrong).chain(gates::check(&read.check, "spec")).collect()
+            })
+            .unwrap_or_default(),
+        "Approval" => gates::approval(spec).into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Returns a spec as the API server stores it, without the fields that are `null`. Templates are kept as they are.
@@ -106,7 +133,9 @@ mod tests {
 
     #[test]
     fn the_rules_compile() {
-        assert!(RULES.is_some(), "{:?}", structural::Schema::parse(schema::of_rainbow()).err());
+        for (kind, schema) in schema::all() {
+            assert!(RULES.contains_key(kind.as_str()), "{kind}: {:?}", structural::Schema::parse(schema).err());
+        }
     }
 
     #[test]
@@ -128,7 +157,7 @@ mod tests {
                 "spec": { "tiers": [tier], "stages": stages },
             })
         };
-        let found = |object: &Value| check(object, &Source::default(), "");
+        let found = |object: &Value| check("Rainbow", object, &Source::default(), "");
         assert_eq!(found(&object(json!([{ "name": "active" }]))), []);
         let many: Vec<Value> = (0..300).map(|n| json!({ "name": format!("s{n}") })).collect();
         let wrong = found(&object(json!(many)));

@@ -1,28 +1,34 @@
-//! Check of a Rainbow against the schema of its definition: unknown fields, values of another type, and missing fields. Every error is reported
+//! Check of an object of Rainbow's group against the schema of its definition: unknown fields, values of another type, and missing fields. Every error is reported
 //! in the words of a manifest. Everything else in the schema, such as limits, is left to the validation and to `rules`.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value};
 
 use super::{source::Source, wrong::Wrong};
 use crate::error::nearest;
 
-/// Schema of `Rainbow`, from its definition.
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let crd = rainbow_api::crds().into_iter().next();
-    let version = crd.and_then(|crd| crd.spec.versions.into_iter().next());
-    let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
-    serde_json::to_value(schema).unwrap_or_default()
+/// Schemas by kind, from the definitions.
+static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let schema = |crd: CustomResourceDefinition| {
+        let version = crd.spec.versions.into_iter().next();
+        let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
+        (crd.spec.names.kind, serde_json::to_value(schema).unwrap_or_default())
+    };
+    rainbow_api::crds().into_iter().map(schema).collect()
 });
 /// Fields of Kubernetes' own types, which the validation knows better.
 const OF_KUBERNETES: [&str; 3] = ["template", "resources", "securityContext"];
 /// Largest number of fields that a message lists where none is like the written one.
 const SHOWN: usize = 12;
 
-/// Returns the schema of `Rainbow`.
-pub(crate) fn of_rainbow() -> &'static Value {
-    &SCHEMA
+/// Returns the schemas by kind.
+pub(crate) fn all() -> &'static BTreeMap<String, Value> {
+    &SCHEMAS
 }
 
 /// Fields of every object, which the schema leaves out.
@@ -36,10 +42,13 @@ pub(crate) struct Checked {
     pub(crate) meant: Vec<String>,
 }
 
-/// Returns everything in a Rainbow that the schema does not allow. `at`: path of the object in the document, where it is an entry of a list.
-pub(crate) fn check(object: &Value, source: &Source, at: &str) -> Checked {
+/// Returns everything in an object that the schema of its kind does not allow. `at`: path of the object in the document, where it is an entry
+/// of a list.
+pub(crate) fn check(kind: &str, object: &Value, source: &Source, at: &str) -> Checked {
     let mut checker = Checker { source, at, checked: Checked::default() };
-    checker.value(of_rainbow(), object, &mut String::new());
+    if let Some(schema) = SCHEMAS.get(kind) {
+        checker.value(schema, object, &mut String::new());
+    }
     checker.checked
 }
 
@@ -95,7 +104,8 @@ impl Checker<'_> {
         let known_name = |name: &str| known.contains_key(name) || is_root && OF_OBJECTS.contains(&name);
         for (name, found) in fields {
             within(path, &dotted(name, is_root), |path| match known.get(name) {
-                Some(_) if OF_KUBERNETES.contains(&name.as_str()) => {}
+                // A gate's `template` is the use of a `GateTemplate`, which has arguments.
+                Some(schema) if OF_KUBERNETES.contains(&name.as_str()) && schema["properties"]["args"].is_null() => {}
                 Some(schema) if !is_root || name != "status" => self.value(schema, found, path),
                 None if !keeps_all && !known_name(name) => {
                     let others = known.keys().map(String::as_str).chain(OF_OBJECTS.into_iter().filter(|_| is_root));

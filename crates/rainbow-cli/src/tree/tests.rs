@@ -122,6 +122,49 @@ fn shifting() -> World {
     }))
 }
 
+/// Makes the stage `active` move by steps, and be at one of them.
+fn at_step(step: i32, gates: serde_json::Value) -> World {
+    let mut world = world(json!({
+        "from": "v1", "to": "v2", "phase": "Shifting", "moved": 1, "of": 2, "step": step, "steps": 4,
+        "startedAt": "2026-01-01T00:00:00Z", "stepSince": "2026-01-01T00:00:05Z",
+    }));
+    world.rainbow.spec.gates = serde_json::from_value(
+        json!([{ "name": "errors", "count": 3, "traffic": {} }, { "name": "release", "manual": {} }]),
+    )
+    .unwrap();
+    world.rainbow.spec.stages =
+        serde_json::from_value(json!([{ "name": "smoke" }, { "name": "active", "shift": { "steps": [
+        { "pods": 1 }, { "pause": {} }, { "gate": "errors" }, { "percent": 100 },
+    ] } }]))
+        .unwrap();
+    world.rainbow.status.as_mut().unwrap().stages[1].gates = serde_json::from_value(gates).unwrap();
+    world
+}
+
+#[test]
+fn steps_and_gates_are_drawn() {
+    let gate = |name: &str| {
+        json!({
+            "name": name, "color": "v2", "moment": "Step", "at": 3, "verdict": "Running", "since": "2026-01-01T00:00:05Z",
+            "counts": { "passed": 2, "failed": 1 },
+        })
+    };
+    let mut world = at_step(3, json!([gate("errors"), gate("release")]));
+    world.rainbow.status.as_mut().unwrap().stages[1].message =
+        Some("waits for gate `errors` of color `v2` at step 3".into());
+    check("status-gates", &world);
+    let paused = drawn(&at_step(2, json!([])), false);
+    assert!(paused.contains("shifting v1 → v2 1/2, step 2 of 4: pause, for `rainbow resume`\n"), "{paused}");
+}
+
+#[test]
+fn a_rejected_color_names_its_gate() {
+    let mut world = world(json!(null));
+    world.colors[2].status.as_mut().unwrap().rejected_by = Some("active/errors".into());
+    let text = drawn(&world, false);
+    assert!(text.contains("v2  ██████████ 100% of smoke  Serving  rejected by gate errors of active\n"), "{text}");
+}
+
 /// Gives each tier and color the given number of pods.
 fn with_pods(mut world: World, number: usize) -> World {
     let pods = std::mem::take(&mut world.pods);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rainbow_api::{ColorPhase, ConditionType, HumanDuration, Rainbow, Reason, ShiftPhase, ShiftStatus as Shift};
+use rainbow_api::{ColorPhase, ConditionType, HumanDuration, Rainbow, Reason, ShiftPhase, ShiftStatus as Shift, Stage};
 
 use super::{Progress, interruptible, until};
 use crate::{
     context::{Cluster, Context},
     error::{Error, Result},
+    gates::{self, Step},
     pace, stage,
     view::{ColorView, StageView, State, View},
     words,
@@ -31,6 +32,13 @@ async fn is_ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeo
         let status = world.rainbow.status.as_ref();
         if status.and_then(|status| status.observed_generation) < generation {
             return Progress::Unseen;
+        }
+        // A color that starts is awaited first: gates are asked for when its pods are ready.
+        if !starts(&world.rainbow, view) {
+            let ends = world.rainbow.spec.stages.iter().find_map(|stage| ended(&world.rainbow, stage));
+            if let Some(ended) = ends {
+                return ended;
+            }
         }
         match view.state {
             State::Ready => match stage::pinned(&world.rainbow).next() {
@@ -154,6 +162,10 @@ async fn is_served(
         let (Some(seen), true) = (seen, status.and_then(|status| status.observed_generation) >= generation) else {
             return Progress::Unseen;
         };
+        let spec = world.rainbow.spec.stages.iter().find(|known| known.name == stage);
+        if let Some(ended) = spec.and_then(|spec| ended(&world.rainbow, spec)) {
+            return ended;
+        }
         if let Some(shift) = &seen.shift {
             return shifts(stage, seen, shift, view);
         }
@@ -173,7 +185,7 @@ async fn is_served(
         }
         // A pause that ends by itself is awaited.
         let found = world.rainbow.spec.stages.iter().find(|known| known.name == stage);
-        let waits = |found: &rainbow_api::Stage| {
+        let waits = |found: &Stage| {
             let pause = found.shift.as_ref()?.tiers.as_ref()?.pause.as_ref()?;
             (pause.duration.is_none() && !stage::steps(&world.rainbow, found).is_empty()).then_some(())
         };
@@ -196,6 +208,37 @@ async fn is_served(
     .await
 }
 
+/// Returns the end of a wait for a stage that does not go on by itself: a gate has rejected the color, or the stage waits for a person, at a pause
+/// of its steps or at a gate.
+fn ended(rainbow: &Rainbow, stage: &Stage) -> Option<Progress> {
+    let (name, status) = (&stage.name, gates::status(rainbow, &stage.name)?);
+    if let (Some(color), Some(gate)) = (&status.rejected, &status.rejected_by) {
+        let known = status.gates.iter().rfind(|known| known.name == *gate && known.color == *color);
+        let why = known.and_then(|known| known.message.as_deref()).map(|why| format!(": {why}")).unwrap_or_default();
+        return Some(Progress::Never(format!("stage {name}: {color} failed gate {gate}{why}")));
+    }
+    let named = format!("{} --stage {name}", rainbow.metadata.name.as_deref().unwrap_or_default());
+    let shift =
+        status.shift.as_ref().map(|shift| format!("{} of {} pods, ", shift.moved, shift.of)).unwrap_or_default();
+    let shifts = status.tiers.iter().filter_map(|tier| tier.shift.as_ref()).chain(&status.shift);
+    if let Some(step) = gates::pause_step(rainbow, stage) {
+        let mut at = shifts.filter(|shift| shift.started_at == step.shift).filter_map(|shift| Step::of(stage, shift));
+        if at.any(|at| at.is_open_pause()) {
+            let to = &step.color;
+            return Some(Progress::Held(format!(
+                "stage {name} to {to}: {shift}pauses at step {}, as shift.steps says: `rainbow resume {named}` lets it go on,                  `rainbow abort {named}` goes back",
+                step.step
+            )));
+        }
+    }
+    let blocking = gates::blocking(rainbow, name);
+    let gate = blocking.into_iter().find(|gate| gates::needs_person(rainbow, gate))?;
+    let why = gate.message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    let remedies = gates::remedies(rainbow, name, gate).join(", ");
+    let (color, progress) = (&gate.color, gates::progress(rainbow, gate));
+    Some(Progress::Held(format!("stage {name} to {color}: {shift}gate {} {progress}{why}: {remedies}", gate.name)))
+}
+
 /// Returns the progress of a stage in a shift: its pods, its reason to wait, and its time.
 fn shifts(stage: &str, seen: &StageView, shift: &Shift, view: &View) -> Progress {
     let Shift { from, to, moved, of, .. } = shift;
@@ -211,7 +254,8 @@ fn shifts(stage: &str, seen: &StageView, shift: &Shift, view: &View) -> Progress
             Progress::Waiting(format!("{way}, {what}: {ready} of {wanted} ready{}", takes.unwrap_or_default()))
         }
         ShiftPhase::Shifting | ShiftPhase::Waiting => {
-            let text = format!("{way}, {moved} of {of} pods");
+            let step = seen.step.as_ref().map(|step| format!(", {step}")).unwrap_or_default();
+            let text = format!("{way}, {moved} of {of} pods{step}");
             match (pace::countdown(seen.pace, shift, Timestamp::now()), &seen.message) {
                 (Some(countdown), _) => Progress::Counting(text, countdown),
                 (None, Some(message)) => Progress::Waiting(format!("{text}: {message}")),
@@ -261,5 +305,56 @@ pub(crate) async fn serving(
     match waited.await {
         Err(Error::TimedOut(_)) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::tests::{at_step, gate};
+    use serde_json::{Value, json};
+
+    fn end(step: i32, gates: Value, change: impl FnOnce(&mut Rainbow)) -> String {
+        let mut rainbow = at_step(step, gates);
+        change(&mut rainbow);
+        match ended(&rainbow, &rainbow.spec.stages[0]) {
+            None => "goes on".into(),
+            Some(Progress::Held(why)) => format!("held: {why}"),
+            Some(Progress::Never(why)) => format!("failed: {why}"),
+            Some(_) => "waits".into(),
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_where_a_person_is_needed() {
+        assert_eq!(
+            end(2, json!([]), |_| {}),
+            "held: stage active to v2: 1 of 5 pods, pauses at step 2, as shift.steps says: `rainbow resume shop --stage active` lets it \
+             go on, `rainbow abort shop --stage active` goes back"
+        );
+        // A pause that ends by itself is awaited, and so is a gate that is measured.
+        assert_eq!(end(4, json!([]), |_| {}), "goes on");
+        assert_eq!(end(3, json!([gate("errors", "Step", "Running", 1)]), |_| {}), "goes on");
+        let release = end(3, json!([gate("release", "Step", "Running", 0)]), |_| {});
+        let said = "held: stage active to v2: 1 of 5 pods, gate release waits for an approval: `rainbow approve shop --stage active --gate \
+                    release` lets it pass, ";
+        assert!(release.starts_with(said), "{release}");
+        let none = end(3, json!([gate("errors", "Step", "NoData", 0)]), |_| {});
+        let said = "held: stage active to v2: 1 of 5 pods, gate errors no data: `rainbow promote shop --stage active --to v2 --skip-gate \
+                    errors --reason …` goes on without it, ";
+        assert!(none.starts_with(said), "{none}");
+    }
+
+    #[test]
+    fn a_rejected_color_ends_a_wait() {
+        let rejected = |rainbow: &mut Rainbow| {
+            let stage = &mut rainbow.status.as_mut().unwrap().stages[0];
+            (stage.shift, stage.rejected, stage.rejected_by) = (None, Some("v2".into()), Some("errors".into()));
+            stage.gates[0].message = Some("4 of 5 measurements were bad".into());
+        };
+        assert_eq!(
+            end(3, json!([gate("errors", "Step", "Failed", 1)]), rejected),
+            "failed: stage active: v2 failed gate errors: 4 of 5 measurements were bad"
+        );
     }
 }

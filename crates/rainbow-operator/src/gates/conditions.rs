@@ -9,10 +9,9 @@ use std::{
 };
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
+use super::expression::{DEEPEST, deepest};
 use crate::messages;
 
-/// Greatest depth of brackets and conditional operators: the parser recurses as deep as they nest.
-const DEEPEST: usize = 64;
 /// Greatest number of operators: the parser and the evaluation recurse once for each, at worst.
 const OPERATORS: usize = 512;
 /// Stack of a thread that evaluates. The deepest expression needs a quarter of it.
@@ -90,21 +89,6 @@ pub(super) async fn isolated<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         }
     });
     waiting.await.unwrap_or(Err(messages::CONDITION_CRASHED))
-}
-
-/// Returns the depth of brackets, and of conditional operators, which nest to the right.
-fn deepest(expression: &str) -> usize {
-    let (mut depth, mut deepest, mut conditions) = (0usize, 0, 0);
-    for character in expression.chars() {
-        match character {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '?' => conditions += 1,
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest.max(conditions)
 }
 
 /// Returns a value as CEL sees it. Whole numbers of JSON are integers; CEL compares those with floating-point numbers.

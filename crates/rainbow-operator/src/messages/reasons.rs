@@ -184,7 +184,7 @@ pub(crate) fn problem(problem: &Problem, names: &Names<'_>) -> String {
         ),
         Problem::RolledBack { stage, color, gate: Some(gate), to } => format!(
             "stage `{stage}` should serve `{color}`, which failed gate `{gate}`, and serves `{to}`: release another version, or \
-             `rainbow promote {} {color} --stage {stage} --skip-gate {gate} --reason …`",
+             `rainbow promote {} --to {color} --stage {stage} --skip-gate {gate} --reason …`",
             names.rainbow
         ),
         Problem::InUse { color, stage } => {

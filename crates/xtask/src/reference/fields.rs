@@ -33,6 +33,11 @@ impl Examples {
         Ok(Self(documents))
     }
 
+    /// Returns the documents of a kind.
+    pub(crate) fn of_kind(&self, kind: &str) -> Self {
+        Self(self.0.iter().filter(|document| document["kind"] == kind).cloned().collect())
+    }
+
     /// Returns the first value at a path. `Some` with `None`: there are values, and they are too long to be shown.
     fn at(&self, path: &str) -> Option<Option<String>> {
         let mut values: Vec<&Value> = self.0.iter().collect();
@@ -58,20 +63,45 @@ impl Examples {
     }
 }
 
-/// Returns the fields of a part of a resource, parents before their children.
+/// Returns the fields of a part of a resource, parents before their children, without those that are documented elsewhere.
 ///
 /// # Errors
 /// When a field has no description, or no example although examples are given.
-pub(crate) fn rows(schema: &Value, part: &str, examples: Option<&Examples>) -> anyhow::Result<Vec<Field>> {
+pub(crate) fn rows(
+    schema: &Value,
+    part: &str,
+    left_out: &[String],
+    examples: Option<&Examples>,
+) -> anyhow::Result<Vec<Field>> {
     let mut rows = Vec::new();
     let part_schema = schema.pointer(&format!("/properties/{part}")).with_context(|| format!("no {part}"))?;
-    children(part_schema, part, examples, &mut rows)?;
+    children(&without(part_schema, left_out), part, examples, &mut rows)?;
     Ok(rows)
+}
+
+/// Returns a schema without some of its properties.
+fn without(schema: &Value, names: &[String]) -> Value {
+    let mut schema = schema.clone();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| !names.contains(name));
+    }
+    schema
+}
+
+/// Returns the names of the fields at a place of a schema.
+pub(crate) fn names_at(schema: &Value, pointer: &str) -> Vec<String> {
+    let fields = schema.pointer(pointer).and_then(|schema| schema["properties"].as_object());
+    fields.into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
 fn children(schema: &Value, path: &str, examples: Option<&Examples>, rows: &mut Vec<Field>) -> anyhow::Result<()> {
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, child) in schema["properties"].as_object().into_iter().flatten() {
+        // Either of the two may stand in many places. They are documented where an example shows them.
+        let is_source = ["secretKeyRef", "configMapKeyRef"].contains(&name.as_str());
+        if is_source && examples.is_some_and(|examples| examples.at(&format!("{path}.{name}")).is_none()) {
+            continue;
+        }
         field(child, &format!("{path}.{name}"), required.contains(&name.as_str()), examples, rows)?;
     }
     Ok(())
@@ -96,14 +126,15 @@ fn field(
         Some(found) => found.with_context(|| format!("{} has no example for {path}", super::EXAMPLES))?,
     };
     let kind = kind(schema);
-    let description = if OF_KUBERNETES.contains(&name) && name != "template" {
+    let is_of_kubernetes = OF_KUBERNETES.contains(&name) && schema["properties"].get("args").is_none();
+    let description = if is_of_kubernetes && name != "template" {
         first_paragraph(description).to_owned()
     } else {
         description.to_owned()
     };
     let default = default(schema);
     rows.push(Field { path: path.to_owned(), kind, default, rules, example, description });
-    if OF_KUBERNETES.contains(&name) {
+    if is_of_kubernetes {
         return Ok(());
     }
     children(schema, path, examples, rows)?;

@@ -231,6 +231,43 @@ mod tests {
     }
 
     #[test]
+    fn steps_and_gates_are_explained() {
+        let at_step = |step: i32, world: &mut crate::view::World| {
+            world.rainbow.spec = crate::gates::tests::at_step(step, json!([])).spec;
+            status(world).shift = shift("Shifting", json!(null)).map(|shift| rainbow_api::ShiftStatus {
+                step: Some(step),
+                steps: Some(5),
+                step_since: Some("2026-01-01T00:01:30Z".into()),
+                ..shift
+            });
+        };
+        let paused = drawn(|world| at_step(2, world), Vec::new());
+        let said = "waits for its user: step 2 on the way to v2, a pause that shift.steps asks for (no hold)\n  what ends it: \
+                    `rainbow resume shop --stage active` lets it go on; `rainbow abort shop --stage active` goes back\n";
+        assert!(plain(&paused).contains(said), "{paused}");
+        let gates = drawn(
+            |world| {
+                at_step(3, world);
+                let mut errors = crate::gates::tests::gate("errors", "Step", "NoData", 1);
+                errors["message"] = json!("the query finds no series since 2026-01-01T00:02:00Z");
+                let release = crate::gates::tests::gate("release", "Step", "Running", 0);
+                status(world).gates = serde_json::from_value(json!([errors, release])).unwrap();
+            },
+            Vec::new(),
+        );
+        golden::check_with("why-gates", |room| room.wrap(&gates));
+        let rejected = drawn(
+            |world| {
+                (status(world).rejected, status(world).rejected_by) = (Some("v2".into()), Some("errors".into()));
+            },
+            Vec::new(),
+        );
+        let said = "waits for another version: v2 failed gate errors\n  what ends it: a release of another color; `rainbow promote \
+                    shop --stage active --to v2 --skip-gate errors --reason …` takes it all the same\n";
+        assert!(plain(&rejected).contains(said), "{rejected}");
+    }
+
+    #[test]
     fn a_status_that_is_older_than_the_spec_says_so() {
         let text = drawn(|world| world.rainbow.metadata.generation = Some(4), Vec::new());
         assert!(plain(&text).starts_with("shop  Not seen by the operator yet: "), "{text}");

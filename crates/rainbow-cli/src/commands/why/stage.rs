@@ -1,11 +1,11 @@
 //! Reasons why a stage waits, since when, and what ends the wait.
 
 use jiff::Timestamp;
-use rainbow_api::{Rainbow, ShiftPhase, Stage, StageStatus};
+use rainbow_api::{GateStatus, GateVerdict, Rainbow, ShiftPhase, Stage, StageStatus};
 use serde::Serialize;
 
 use crate::{
-    hold, pace, stage,
+    gates, hold, pace, stage,
     view::{ColorView, StageView, View},
     words,
 };
@@ -43,8 +43,8 @@ pub(super) fn explain(rainbow: &Rainbow, stage: &Stage, view: &View, now: Timest
         why.ends.push(NO_OPERATOR.into());
     }
     let about = About { rainbow, stage, status, seen, view, now };
-    let all = [about.paused(), about.held(), about.rejected(), about.between_tiers()];
-    let mut found: Vec<Wait> = all.into_iter().flatten().collect();
+    let all = [about.paused(), about.held(), about.rejected(), about.between_tiers(), about.at_pause()];
+    let mut found: Vec<Wait> = all.into_iter().flatten().chain(about.gates()).collect();
     if found.is_empty() {
         found.extend(about.shifts().or_else(|| about.follows()).or_else(|| about.serves_nothing()));
         found.extend(about.degraded());
@@ -130,8 +130,52 @@ impl About<'_> {
 
     fn rejected(&self) -> Option<Wait> {
         let color = self.status.rejected.as_ref()?;
-        let waits = format!("another version: it was taken back from {color}, which was unhealthy for too long");
-        Some(Wait { waits, ends: vec!["a release of another color".into()] })
+        let another = "a release of another color".to_owned();
+        let Some(gate) = &self.status.rejected_by else {
+            let waits = format!("another version: it was taken back from {color}, which was unhealthy for too long");
+            return Some(Wait { waits, ends: vec![another] });
+        };
+        let measured = self.status.gates.iter().rfind(|known| known.name == *gate && known.color == *color);
+        let why = measured.and_then(|known| known.message.as_deref()).map(|why| words::aged(why, self.now));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let skip = format!(
+            "`rainbow promote {} --to {color} --skip-gate {gate} --reason …` takes it all the same",
+            self.named()
+        );
+        Some(Wait { waits: format!("another version: {color} failed gate {gate}{why}"), ends: vec![another, skip] })
+    }
+
+    /// Returns the wait of a stage at a pause of its steps, which is no hold of a user.
+    fn at_pause(&self) -> Option<Wait> {
+        let step = gates::pause_step(self.rainbow, self.stage)?;
+        let by_itself = self.status.shift.as_ref().filter(|shift| shift.started_at == step.shift);
+        let by_itself = by_itself.and_then(|shift| words::seconds_since(shift.next_step_at.as_deref()?, self.now));
+        let by_itself = by_itself.map(|since| format!("it goes on by itself in {}", words::seconds(-since)));
+        let resume = format!("`rainbow resume {}` lets it go on", self.named());
+        let back = format!("`rainbow abort {}` goes back", self.named());
+        let who = if by_itself.is_some() { "the end of" } else { "its user:" };
+        let waits = format!(
+            "{who} step {} on the way to {}, a pause that shift.steps asks for (no hold)",
+            step.step, step.color
+        );
+        Some(Wait { waits, ends: by_itself.into_iter().chain([resume, back]).collect() })
+    }
+
+    /// Returns the waits for gates.
+    fn gates(&self) -> Vec<Wait> {
+        let wait = |gate: &GateStatus| {
+            let name = &gate.name;
+            let why =
+                gate.message.as_deref().map(|why| format!(": {}", words::aged(why, self.now))).unwrap_or_default();
+            let progress = gates::progress(self.rainbow, gate);
+            let waits = format!("gate {name} of {} {}: {progress}{why}", gate.color, gates::moment(gate));
+            let by_itself = !gates::needs_person(self.rainbow, gate);
+            let by_itself = by_itself.then(|| "it goes on by itself when the gate passes".to_owned());
+            let no_data = (gate.verdict == GateVerdict::NoData).then(|| "a value, once there is one".to_owned());
+            let remedies = gates::remedies(self.rainbow, &self.stage.name, gate);
+            Wait { waits, ends: by_itself.into_iter().chain(no_data).chain(remedies).collect() }
+        };
+        gates::blocking(self.rainbow, &self.stage.name).into_iter().map(wait).collect()
     }
 
     fn between_tiers(&self) -> Option<Wait> {
