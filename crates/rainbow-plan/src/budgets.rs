@@ -7,17 +7,26 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Action, ChainKey, Object, Problem, ShiftPhase, StageBudget, StageReport,
+    Action, ChainKey, Object, Problem, ShiftPhase, StageBudget, StageReport, Waiting,
     draft::Draft,
     situation::{ServiceTarget, Situation},
     view::View,
 };
 
+/// Returns whether a person is waited for. A pause that ends by itself, or a gate that is being measured, is over soon.
+fn is_held(phase: ShiftPhase, waiting: Option<&Waiting>) -> bool {
+    match (phase, waiting) {
+        (ShiftPhase::Paused, _) => true,
+        (ShiftPhase::Waiting, Some(Waiting::AtPause { until, .. })) => until.is_none(),
+        (ShiftPhase::Waiting, Some(Waiting::ForGate { outcome, .. })) => outcome.is_some(),
+        (ShiftPhase::Preparing | ShiftPhase::Shifting | ShiftPhase::Waiting | ShiftPhase::Finishing, _) => false,
+    }
+}
+
 /// Makes the budgets of stages that are held, and deletes all others.
 pub(crate) fn keep(view: &View<'_>, situations: &[Situation<'_>], reports: &[StageReport], draft: &mut Draft) {
     let held = situations.iter().zip(reports).filter_map(|(situation, report)| {
-        let shift =
-            report.shift.as_ref().filter(|shift| matches!(shift.phase, ShiftPhase::Paused | ShiftPhase::Waiting))?;
+        let shift = report.shift.as_ref().filter(|shift| is_held(shift.phase, report.waiting.as_ref()))?;
         // The only pod of a stage must be evicted if its node is to be drained at all.
         let least = shift.of.checked_sub(1).filter(|least| *least > 0 && situation.points == ServiceTarget::Members)?;
         Some((report.name.as_str(), least))

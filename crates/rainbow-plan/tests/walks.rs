@@ -25,6 +25,13 @@ macro_rules! walks {
 }
 
 walks! {
+    steps_with_a_pause
+    a_gate_fails_in_the_middle_of_a_shift
+    gates_before_during_and_after
+    a_gate_after_a_flip_takes_it_back
+    a_guard_takes_a_stage_back
+    a_gate_between_tiers
+    a_third_color_at_a_step
     first_deploy
     smoke_then_rolling_then_retire
     flip

@@ -276,7 +276,9 @@ impl Sim {
             };
             let Some(stage) = world.spec.stages.iter().find(|stage| stage.name == *selected) else { continue };
             let whole = |color: &&Color| {
-                color.instances.iter().all(|(tier, instance)| {
+                color.instances.iter().all(|(tier, shared)| {
+                    let own = spec::in_stage(color, tier, stage.user_name());
+                    let instance = own.as_ref().unwrap_or(shared);
                     let size = self.begins_with(world, stage, instance).unwrap_or_else(|| self.full(instance));
                     let size = stage.replicas.unwrap_or(u32::MAX).min(size);
                     let wanted = if spec::has_surge(stage) { size.min(1) } else { size };
