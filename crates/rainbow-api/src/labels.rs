@@ -38,6 +38,9 @@ documented_keys! {
     TAKEN_BACK = "rainbow.dev/taken-back";
     /// Annotation on Deployments: identity of the instance.
     IDENTITY = "rainbow.dev/identity";
+    /// Annotation on the Job of a gate's measurement: time since which the gate's measurements count (RFC 3339 with milliseconds). The result
+    /// of a Job with an earlier time belongs to an earlier release of the color.
+    MEASURES_SINCE = "rainbow.dev/measures-since";
     /// Annotation of a copy of a ConfigMap or a Secret: name of the object that was copied.
     COPY_OF = "rainbow.dev/copy-of";
     /// Finalizer of a `Rainbow` and a `Color`: keeps them until the objects that they made are deleted in order.

@@ -108,7 +108,7 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
             config: options.config_access,
         },
         counter: Counter::start(client.clone(), options.count_via, options.clock),
-        measurer: Measurer::start(client.clone(), options.clock),
+        measurer: Measurer::start(client.clone(), options.count_via, options.clock),
         cache: Cache::default(),
         reconcilers: HashMap::new(),
         queue: Queue::default(),

@@ -7,13 +7,14 @@
 //! `run` has the checks of an application, and belongs to the loop that decides. `task` has the measurements under way, of all applications.
 //! The status keeps the results, so that an operator that starts again continues where the last one was.
 
-#[allow(dead_code, reason = "the providers that use all of it are on their way")]
 mod answer;
 mod conditions;
 mod credentials;
 mod expression;
+mod freeze;
 mod http;
 mod job;
+mod job_manifest;
 mod judge;
 mod manual;
 mod measure;
@@ -28,6 +29,7 @@ mod template;
 mod templates;
 mod tls;
 mod traffic;
+mod traffic_reply;
 mod values;
 mod verdict;
 mod web;

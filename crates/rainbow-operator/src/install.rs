@@ -7,7 +7,7 @@ mod availability;
 use rainbow_api::{SidecarSettings, crds, labels};
 use serde_json::{Value, json};
 
-pub use admission::{COLOR_NAMES, OBJECT_NAMES, TIER_ADDRESSES};
+pub use admission::{APPROVERS, COLOR_NAMES, OBJECT_NAMES, TIER_ADDRESSES};
 
 use crate::{count::CountVia, kind::ConfigAccess, leader, options::TALLY_IMAGE};
 
@@ -84,6 +84,7 @@ pub fn objects(install: &Install) -> Vec<Value> {
     all.extend(admission::policies());
     all.push(namespace(install));
     all.extend(rights(install));
+    all.push(approver());
     all.push(availability::priority_class());
     all.push(availability::budget(install, &selector()));
     all.push(deployment(install));
@@ -135,6 +136,10 @@ fn rights(install: &Install) -> Vec<Value> {
         // One autoscaler for each instance of a tier with `autoscale`. Those of others are read.
         rule(&["autoscaling"], &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),
+        // Manual gates look for the approvals of people. The operator makes none.
+        rule(&["rainbow.dev"], &["approvals"], &["list"]),
+        // A Job for each measurement of a gate `job`. One that cannot start is deleted.
+        rule(&["batch"], &["jobs"], &["get", "create", "delete"]),
         // Lease of another operator of the cluster, in another namespace.
         rule(&["coordination.k8s.io"], &["leases"], &["list"]),
         // Limit ranges that the counters of a new color must fit.
@@ -143,8 +148,8 @@ fn rights(install: &Install) -> Vec<Value> {
         rule(&[""], &["namespaces"], &["get", "list"]),
     ];
     if install.count_via == CountVia::Api {
-        // The right reaches every pod's ports, so only users who ask for this way get it.
-        rules.push(rule(&[""], &["pods/proxy"], &["get"]));
+        // The right reaches every pod's ports, so only users who ask for this way get it. Gates `traffic` call Services.
+        rules.push(rule(&[""], &["pods/proxy", "services/proxy"], &["get"]));
     }
     // Copies of `spec.config: Versioned`. The right to list Secrets shows all their data, so only users who ask for it get it.
     if let Some(kinds) = match install.config_access {
@@ -179,6 +184,23 @@ fn rights(install: &Install) -> Vec<Value> {
         role("Role", own, &lease),
         binding("RoleBinding", own, "Role"),
     ]
+}
+
+/// Name of the role of people who approve colors at manual gates.
+pub const APPROVER: &str = "rainbow-approver";
+
+/// Returns the role of people who approve: the right to make approvals, apart from the right to edit Rainbows. An administrator of a
+/// namespace has it, too, and so can bind it to others.
+fn approver() -> Value {
+    let mut metadata = metadata(APPROVER, None);
+    metadata["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"] = json!("true");
+    json!({
+        "apiVersion": RBAC, "kind": "ClusterRole", "metadata": metadata,
+        "rules": [
+            { "apiGroups": ["rainbow.dev"], "resources": ["approvals"], "verbs": ["get", "list", "watch", "create", "delete"] },
+            { "apiGroups": ["rainbow.dev"], "resources": ["rainbows", "colors"], "verbs": ["get", "list", "watch"] },
+        ],
+    })
 }
 
 /// Returns the memory limit in MiB: 1.5 times the measured memory, since pods and templates may be larger.
@@ -280,6 +302,23 @@ mod tests {
         for wide in ["\"*\"", "secrets", "nodes", "configmaps"] {
             assert!(!text.contains(wide), "{wide}");
         }
+    }
+
+    /// Who approves edits no Rainbow, and the operator approves nothing.
+    #[test]
+    fn approving_is_a_right_of_its_own() {
+        let role = approver();
+        let verbs = |role: &Value, resource: &str| {
+            let rules = role["rules"].as_array().unwrap().iter();
+            let of = rules.filter(|rule| rule["resources"].as_array().unwrap().iter().any(|known| known == resource));
+            of.flat_map(|rule| rule["verbs"].as_array().unwrap().clone()).collect::<Vec<_>>()
+        };
+        assert!(verbs(&role, "approvals").contains(&json!("create")));
+        assert_eq!(verbs(&role, "rainbows"), ["get", "list", "watch"]);
+        let rights = rights(&Install::default());
+        let operator = rights.iter().find(|object| object["kind"] == "ClusterRole").unwrap();
+        assert_eq!(verbs(operator, "approvals"), ["list"]);
+        assert_eq!(verbs(operator, "services/proxy"), [""; 0]);
     }
 
     /// Only an operator that asks through the API server gets the right and the argument for it.

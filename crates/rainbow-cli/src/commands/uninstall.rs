@@ -85,14 +85,16 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result {
             task.delete::<CustomResourceDefinition>(&Api::all(client()), &definition.name_any()).await?;
         }
     }
-    for policy in [install::COLOR_NAMES, install::OBJECT_NAMES, install::TIER_ADDRESSES] {
+    for policy in [install::COLOR_NAMES, install::OBJECT_NAMES, install::TIER_ADDRESSES, install::APPROVERS] {
         task.delete::<ValidatingAdmissionPolicyBinding>(&Api::all(client()), policy).await?;
         task.delete::<ValidatingAdmissionPolicy>(&Api::all(client()), policy).await?;
     }
     task.delete::<PodDisruptionBudget>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<PriorityClass>(&Api::all(client()), install::NAME).await?;
     task.delete::<ClusterRoleBinding>(&Api::all(client()), install::NAME).await?;
-    task.delete::<ClusterRole>(&Api::all(client()), install::NAME).await?;
+    for role in [install::NAME, install::APPROVER] {
+        task.delete::<ClusterRole>(&Api::all(client()), role).await?;
+    }
     task.delete::<RoleBinding>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<Role>(&Api::namespaced(client(), &namespace), install::NAME).await?;
     task.delete::<ServiceAccount>(&Api::namespaced(client(), &namespace), install::NAME).await?;

@@ -5,12 +5,14 @@ use rainbow_api::{GateArgument, GateCheck};
 use rainbow_plan::{Check, Time};
 use serde_json::Value;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, count::CountVia};
 
 /// Question of one measurement.
 pub(crate) struct Question<'a> {
     pub(crate) client: &'a Client,
     pub(crate) clock: Clock,
+    /// Way in which the operator reaches pods and Services.
+    pub(crate) via: CountVia,
     pub(crate) check: &'a Check,
     pub(crate) gate: &'a GateCheck,
     pub(crate) place: &'a Place,

@@ -25,7 +25,7 @@ use super::{
     measure::measure,
     templates::Templates,
 };
-use crate::{clock::Clock, key::Key, messages};
+use crate::{clock::Clock, count::CountVia, key::Key, messages};
 
 /// Largest number of measurements under way, in all and for one application, so that no application keeps others from being measured.
 const OPEN: usize = 64;
@@ -83,7 +83,7 @@ pub(crate) struct Measurer {
 }
 
 impl Measurer {
-    pub(crate) fn start(client: Client, clock: Clock) -> Self {
+    pub(crate) fn start(client: Client, via: CountVia, clock: Clock) -> Self {
         let (orders, orders_of_task) = mpsc::unbounded_channel();
         let (answers_of_task, answers) = mpsc::channel(WAITING);
         let (templates, templates_changed) = (Templates::default(), Arc::new(Notify::new()));
@@ -92,6 +92,7 @@ impl Measurer {
         tasks.spawn(templates.clone().watch(client.clone(), move || changed.notify_one()));
         let task = Task {
             client,
+            via,
             clock,
             waiting: BTreeMap::new(),
             due: HashMap::new(),
@@ -130,6 +131,8 @@ struct Waiting {
 
 struct Task {
     client: Client,
+    /// Way in which the color's pods are reached.
+    via: CountVia,
     clock: Clock,
     waiting: BTreeMap<(Time, CheckId), Waiting>,
     /// Time of each measurement that waits.
@@ -217,8 +220,8 @@ impl Task {
             if let Some(before) = self.under_way.insert(id, handle) {
                 before.abort();
             }
-            let (client, clock) = (self.client.clone(), self.clock);
-            let measured = Abortable::new(async move { once(&client, clock, &work).await }, registration);
+            let (client, via, clock) = (self.client.clone(), self.via, self.clock);
+            let measured = Abortable::new(async move { once(&client, via, clock, &work).await }, registration);
             self.open.push(async move { (key, id, measured.await.ok()) }.boxed());
         }
     }
@@ -233,9 +236,9 @@ impl Task {
     }
 }
 
-async fn once(client: &Client, clock: Clock, work: &Work) -> Judgement {
+async fn once(client: &Client, via: CountVia, clock: Clock, work: &Work) -> Judgement {
     let Work { check, gate, place, since, number } = work;
-    let question = Question { client, clock, check, gate, place, since: *since, number: *number };
+    let question = Question { client, via, clock, check, gate, place, since: *since, number: *number };
     let measured = timeout(LONGEST, measure(&question, gate)).await;
     measured.unwrap_or_else(|_| Judgement::Measured(Judged::error(messages::too_slow(LONGEST), None)))
 }

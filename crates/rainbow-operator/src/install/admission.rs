@@ -3,7 +3,8 @@
 //! The rules of a definition see one object only. These policies see the other objects of its namespace.
 //!
 //! The operator checks the same and more, and reports it. So a policy that cannot be evaluated admits, and each policy refuses only what is
-//! certainly wrong: ports, needs and hashed color names are left to the operator. A write that changes none of the names is never refused,
+//! certainly wrong: ports, needs and hashed color names are left to the operator. The exception is an approval of a manual gate, which the
+//! API server alone can check, since it alone knows who writes. A write that changes none of the names is never refused,
 //! so that a Rainbow with a conflict can be rolled back, held, fixed and deleted.
 
 use serde_json::{Value, json};
@@ -22,8 +23,11 @@ pub const OBJECT_NAMES: &str = "rainbow-object-names";
 /// Name of the policy about the addresses of tiers, and of its binding.
 pub const TIER_ADDRESSES: &str = "rainbow-tier-addresses";
 
+/// Name of the policy about those who approve, and of its binding.
+pub const APPROVERS: &str = "rainbow-approvers";
+
 /// Returns the policies, each with its binding.
-pub(super) fn policies() -> [Value; 6] {
+pub(super) fn policies() -> [Value; 8] {
     let [colors, objects] = [on_color_names(), on_object_names()];
     let addresses = binding(TIER_ADDRESSES, None);
     let beside = Some(json!({ "selector": {}, "parameterNotFoundAction": "Allow" }));
@@ -34,6 +38,8 @@ pub(super) fn policies() -> [Value; 6] {
         binding(OBJECT_NAMES, beside),
         on_tier_addresses(),
         addresses,
+        on_approvers(),
+        binding(APPROVERS, None),
     ]
 }
 
@@ -91,6 +97,28 @@ fn on_tier_addresses() -> Value {
                 "messageExpression": "'spec.selector: Rainbow moves Service `' + object.metadata.name + '`, so that no pod reaches a tier that is older \
                     than itself: use `rainbow promote` or `rainbow rollback`'",
                 "reason": "Invalid",
+            }],
+        },
+    })
+}
+
+/// Returns the policy about those who approve: an approval names the user who writes it, so that no user can approve in the name of another.
+/// An approval does not change after that, by a rule of its definition. A policy that cannot be evaluated refuses here, since a wrong name
+/// would let a release pass.
+fn on_approvers() -> Value {
+    json!({
+        "apiVersion": GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": metadata(APPROVERS, None),
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": ["rainbow.dev"], "apiVersions": ["*"], "resources": ["approvals"], "operations": ["CREATE"],
+            }] },
+            "matchConditions": [],
+            "variables": [],
+            "validations": [{
+                "expression": "object.spec.by == request.userInfo.username",
+                "messageExpression": "'spec.by: an approval names the user who writes it: write `' + request.userInfo.username + '`'",
+                "reason": "Forbidden",
             }],
         },
     })

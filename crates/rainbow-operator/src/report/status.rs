@@ -497,8 +497,18 @@ mod tests {
             revision: Some(3),
             paused: false,
         }];
-        let basis =
-            RainbowStatusInput { generation: Some(3), names, causes, waits: None, troubles, overlaps, holds, old, now };
+        let basis = RainbowStatusInput {
+            generation: Some(3),
+            names,
+            causes,
+            waits: None,
+            troubles,
+            overlaps,
+            holds,
+            gates: &GateStatuses::new(),
+            old,
+            now,
+        };
         rainbow(report, basis)
     }
 

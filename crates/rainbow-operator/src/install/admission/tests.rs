@@ -177,3 +177,21 @@ fn addresses_of_tiers_are_moved_by_rainbow() {
     assert_eq!(judged("kubectl-edit", (&v1, &labelled)), None);
     assert_eq!(judged("kubectl-edit", (&service("active", "v2"), &service("active", "v1"))), None, "that of a stage");
 }
+
+/// No user approves in the name of another.
+#[test]
+fn an_approval_names_its_writer() {
+    let judged = |by: &str, user: &str| {
+        let approval =
+            json!({ "metadata": { "generateName": "shop-" }, "spec": { "rainbow": "shop", "color": "v2", "by": by } });
+        let request = json!({ "operation": "CREATE", "userInfo": { "username": user } });
+        judge_request(&on_approvers(), &approval, None, &Value::Null, &request)
+    };
+    assert_eq!(judged("ann", "ann"), None);
+    let account = "system:serviceaccount:shop:ci";
+    assert_eq!(judged(account, account), None);
+    let sentence = "spec.by: an approval names the user who writes it: write `bob`";
+    assert_eq!(judged("ann", "bob").as_deref(), Some(sentence));
+    assert_eq!(judged("", "bob").as_deref(), Some(sentence));
+    assert_eq!(on_approvers()["spec"]["failurePolicy"], "Fail", "no approval passes unchecked");
+}
