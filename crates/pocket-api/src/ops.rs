@@ -76,6 +76,11 @@ impl Api {
                     return Err(Status::conflict(resource, name, why));
                 }
                 fields::set_meta(&mut intent, "name", json!(name));
+                // An apply with a version that no object has creates one, and changes none: kube-apiserver compares versions only where
+                // an object exists.
+                if let Some(metadata) = intent.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.remove("resourceVersion");
+                }
                 let made = managed::apply(None, &intent, &manager, force, &versions).map_err(failed)?;
                 let stored = self.create_locked(&mut writer, resource, namespace, made, write, Ownership::Recorded)?;
                 Ok((stored, true))

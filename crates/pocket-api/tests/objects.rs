@@ -104,6 +104,21 @@ async fn a_write_that_changes_nothing_is_no_write() {
     assert_eq!(api.revision(), before + 1);
 }
 
+/// As on a real API server: the version is compared with that of an object that exists, and with no other.
+#[tokio::test(start_paused = true)]
+async fn an_apply_with_a_version_that_no_object_has_only_creates() {
+    let api = pocket_api::Api::new(Options::default()).unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(api.client("default"));
+    let intent = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "resourceVersion": "1" }, "data": { "k": "1" },
+    });
+    let force = PatchParams::apply("one").force();
+    let made = maps.patch("a", &force, &Patch::Apply(&intent)).await.unwrap();
+    assert_ne!(made.metadata.resource_version.as_deref(), Some("1"));
+    let message = refused(maps.patch("a", &force, &Patch::Apply(&intent)).await, 409, "Conflict");
+    assert!(message.contains("the object has been modified"), "{message}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn apply_twice_writes_once_and_conflicts_are_named() {
     let api = pocket_api::Api::new(Options::default()).unwrap();

@@ -60,6 +60,8 @@ pub enum Reason {
     Degraded,
     /// A stage is held in the middle of a shift.
     Paused,
+    /// A stage waits for a gate.
+    Checking,
     /// A stage was taken back from the color that the spec wants it to serve.
     RolledBack,
     /// The spec is not valid.

@@ -483,6 +483,9 @@ pub struct GateStatus {
     /// Time of the verdict (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<String>,
+    /// Time since when the gate is no longer asked for (RFC 3339). Absent: it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
     /// Number of measurements, by outcome.
     #[serde(default)]
     pub counts: GateCounts,

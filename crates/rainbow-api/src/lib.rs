@@ -17,11 +17,13 @@
 //! | `config` | kinds and names of the configuration that is part of a version |
 //! | `documented` | enums and keys whose doc comments are data |
 //! | `drain` | the drain of a color, and its status |
+//! | `freeze` | freeze windows of manual gates: when they are open |
 //! | `gate` | checks of a color before, during or after a stage's shift |
 //! | `approval` | the `Approval` and `GateTemplate` resources |
 //! | `hold` | stages that a user has taken back or paused |
 //! | `identity` | identity of instances, and the version that a spec describes |
 //! | `ignore` | peers whose connections hold no pod |
+//! | `schedule` | schedules as cron writes them |
 //! | `schema` | schemas that several kinds use |
 //! | `service` | fields of the Services of stages and tiers |
 //! | `sidecar` | settings of the container that counts connections |
@@ -45,6 +47,7 @@ mod crd;
 mod documented;
 mod drain;
 mod duration;
+mod freeze;
 mod gate;
 mod hold;
 mod identity;
@@ -55,6 +58,7 @@ mod object_names;
 mod pod_types;
 mod rainbow;
 mod read;
+mod schedule;
 mod schema;
 mod service;
 mod sidecar;

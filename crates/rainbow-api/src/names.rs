@@ -53,6 +53,14 @@ pub fn stage_budget(rainbow: &str, stage: &str) -> String {
     [rainbow, "-", stage, "-paused"].concat()
 }
 
+/// Returns the name of the Job of a measurement: `<rainbow>-<gate>-<digest>`. The digest is that of what is measured, so that a measurement
+/// finds the Job that it has made. A name that would be too long is cut before the digest.
+pub fn gate_job(rainbow: &str, gate: &str, measurement: &serde_json::Value) -> String {
+    const DIGITS: usize = 8;
+    let kept: String = [rainbow, "-", gate].concat().chars().take(MAX_NAME - DIGITS - 1).collect();
+    format!("{}-{}", kept.trim_end_matches('-'), crate::identity::hash(measurement, DIGITS))
+}
+
 /// Returns the name of the Secret with the key for hashes of Secrets: `<rainbow>-config-key`.
 pub fn config_key(rainbow: &str) -> String {
     format!("{rainbow}-config-key")
@@ -111,6 +119,15 @@ mod tests {
         for bad in ["", "V1", "-a", "a-", "a.b", "a_b", &"a".repeat(64)] {
             assert!(!is_dns_label(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_of_jobs_are_labels() {
+        let name = gate_job("shop", "smoke-test", &serde_json::json!(["v2", 0]));
+        assert!(name.starts_with("shop-smoke-test-") && name.len() == "shop-smoke-test-".len() + 8, "{name}");
+        assert_ne!(name, gate_job("shop", "smoke-test", &serde_json::json!(["v2", 1])));
+        let long = gate_job(&"a".repeat(53), &"b".repeat(63), &serde_json::json!(0));
+        assert!(is_dns_label(&long) && !long.contains("--"), "{long}");
     }
 
     #[test]

@@ -215,6 +215,8 @@ pub enum ShiftPhase {
     Shifting,
     /// The shift is held by `paused`.
     Paused,
+    /// The shift waits at a step, or for a gate.
+    Waiting,
     /// All pods are exchanged. The Service selects the color again.
     Finishing,
 }

@@ -190,6 +190,7 @@ fn phase_word(phase: ShiftPhase) -> &'static str {
         ShiftPhase::Preparing => "preparing",
         ShiftPhase::Shifting => "shifting",
         ShiftPhase::Paused => "paused",
+        ShiftPhase::Waiting => "waiting",
         ShiftPhase::Finishing => "finishing",
     }
 }

@@ -28,6 +28,11 @@ use crate::{
     observe::Observed,
 };
 
+/// Version of an object that is not there. An apply with a version that no object has creates an object where none exists, and is refused
+/// where one does: the API server compares versions with those of objects that exist (tried on 1.37). No object has the first version of a
+/// store.
+const NOT_THERE: &str = "1";
+
 /// Write to the API server, with everything that it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
@@ -473,13 +478,14 @@ impl Compiler<'_> {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let hash = drift::seal(&mut body);
         let uid = self.basis.app.find(kind, &name).map(|(uid, _)| uid.to_string());
-        if let Some(uid) = &uid {
-            body["metadata"]["uid"] = json!(uid);
+        match &uid {
+            Some(uid) => body["metadata"]["uid"] = json!(uid),
+            None => body["metadata"]["resourceVersion"] = json!(NOT_THERE),
         }
         Operation::Apply { kind, name, uid, body, hash }
     }
 
-    /// Restricts an apply to the object as it was seen. A late write of an operator that no longer leads must not change what another
+    /// Restricts an apply to the object as it was seen. One that was not seen is restricted by [`NOT_THERE`]. A late write of an operator that no longer leads must not change what another
     /// operator has changed.
     fn only_as_seen(&self, kind: Kind, body: &mut Value) {
         let found = body["metadata"]["name"].as_str().and_then(|name| self.basis.app.find(kind, name));

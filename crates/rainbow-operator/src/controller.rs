@@ -20,6 +20,7 @@ use crate::{
     count::{Answer, Counter},
     discover,
     domain::{NewSidecar, OperatorSettings},
+    gates::{Measurer, News},
     health::{self, Health, Part},
     key::Key,
     kind::Kind,
@@ -107,6 +108,7 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
             config: options.config_access,
         },
         counter: Counter::start(client.clone(), options.count_via, options.clock),
+        measurer: Measurer::start(client.clone(), options.clock),
         cache: Cache::default(),
         reconcilers: HashMap::new(),
         queue: Queue::default(),
@@ -128,6 +130,7 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
                 operator.changed(change.ok_or(Error::WatchesEnded)?);
             }
             Some(answer) = operator.counter.answer() => operator.answered(answer),
+            Some(news) = operator.measurer.news() => operator.measured(news),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             () = yield_now(), if more => {}
         }
@@ -149,11 +152,26 @@ async fn lead(client: &Client, options: &mut Options, mut shutdown: Shutdown) ->
     Ok(())
 }
 
+/// Returns the input of a turn. A macro, because the caches and the reconcilers are borrowed at the same time.
+macro_rules! environment {
+    ($operator:ident) => {
+        Environment {
+            client: &$operator.client,
+            clock: $operator.clock,
+            settings: &$operator.settings,
+            counter: &$operator.counter,
+            measurer: &$operator.measurer,
+            health: $operator.health.as_ref(),
+        }
+    };
+}
+
 struct Operator {
     client: Client,
     clock: Clock,
     settings: OperatorSettings,
     counter: Counter,
+    measurer: Measurer,
     cache: Cache,
     /// Boxed, because a table has room for twice as many entries as it holds.
     reconcilers: HashMap<Arc<Key>, Box<Reconciler>>,
@@ -184,7 +202,7 @@ impl Operator {
                 && let Some(mut reconciler) = self.reconcilers.remove(&**key)
             {
                 self.queue.wake_at(key, None);
-                reconciler.stop_counting(key, &self.counter);
+                reconciler.stop(key, &environment!(self));
             }
         }
         keys.into_iter().for_each(|key| self.queue.push(key));
@@ -210,6 +228,28 @@ impl Operator {
         let Some(app) = self.cache.apps.get_mut(&key) else { return };
         if app.known.answer(&pod, &uid, reading, self.clock.now(), validity) {
             self.reconcilers.entry(Arc::clone(&key)).or_default().answered();
+            self.schedule(&key);
+        }
+    }
+
+    fn measured(&mut self, news: News) {
+        let mut concerned = Vec::new();
+        let with = environment!(self);
+        match news {
+            News::Answered(answered) => {
+                let Some((key, _)) = self.cache.apps.get_key_value(&answered.key) else { return };
+                let key = Arc::clone(key);
+                let known = self.reconcilers.get_mut(&key);
+                if known.is_some_and(|known| known.measured(answered, &key, &with)) {
+                    concerned.push(key);
+                }
+            }
+            News::TemplatesChanged => {
+                let all = self.reconcilers.iter_mut();
+                concerned.extend(all.filter(|(_, known)| known.templates_changed()).map(|(key, _)| Arc::clone(key)));
+            }
+        }
+        for key in concerned {
             self.schedule(&key);
         }
     }
@@ -270,13 +310,7 @@ impl Operator {
             // The end of the writes queues the application again.
             return;
         }
-        let with = Environment {
-            client: &self.client,
-            clock: self.clock,
-            settings: &self.settings,
-            counter: &self.counter,
-            health: self.health.as_ref(),
-        };
+        let with = environment!(self);
         let step = with.timed(Part::Look, || reconciler.step(&mut self.cache, key, &with));
         if let Some(health) = &self.health {
             health.look();
@@ -284,7 +318,7 @@ impl Operator {
         match step {
             NextStep::Nothing => {}
             NextStep::Forget => {
-                reconciler.stop_counting(key, &self.counter);
+                reconciler.stop(key, &with);
                 self.reconcilers.remove(key);
             }
             NextStep::Run { writes, turn } => {

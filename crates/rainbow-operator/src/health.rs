@@ -9,6 +9,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     fmt::Write,
     sync::{
@@ -44,8 +45,20 @@ struct State {
     writes: AtomicU64,
     failures: AtomicU64,
     looks: AtomicU64,
+    /// Figures of gates, by namespace and name of the Rainbow.
+    gates: Mutex<BTreeMap<(String, String), Vec<GateFigures>>>,
     /// Nanoseconds of each [`Part`].
     spent: [AtomicU64; 3],
+}
+
+/// Figures of a gate of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GateFigures {
+    pub(crate) stage: String,
+    pub(crate) gate: String,
+    pub(crate) verdict: &'static str,
+    /// Number of measurements, by outcome.
+    pub(crate) measurements: Vec<(&'static str, u64)>,
 }
 
 /// Part of the time of a look.
@@ -94,6 +107,7 @@ impl Health {
     /// Records that another operator leads.
     pub(crate) fn waits(&self) {
         self.set(Phase::Waiting);
+        self.state.gates.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.state.applications.store(0, Relaxed);
     }
 
@@ -114,6 +128,17 @@ impl Health {
     /// Records a look at an application.
     pub(crate) fn look(&self) {
         self.state.looks.fetch_add(1, Relaxed);
+    }
+
+    /// Sets the figures of a Rainbow's gates. Series of other gates of the Rainbow end.
+    pub(crate) fn gates(&self, namespace: &str, rainbow: &str, figures: Vec<GateFigures>) {
+        let mut gates = self.state.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = (namespace.to_owned(), rainbow.to_owned());
+        if figures.is_empty() {
+            gates.remove(&of)
+        } else {
+            gates.insert(of, figures)
+        };
     }
 
     /// Adds to the time that looks have taken.
@@ -169,7 +194,36 @@ impl Health {
             let seconds = Duration::from_nanos(spent.load(Relaxed)).as_secs_f64();
             let _ = writeln!(text, "{name}{{part=\"{}\"}} {seconds}", part.name());
         }
+        self.write_gates(&mut text);
         text
+    }
+
+    /// Writes the figures of gates. Names of namespaces, Rainbows, stages and gates need no escape.
+    fn write_gates(&self, text: &mut String) {
+        let gates = self.state.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = gates.iter().flat_map(|((namespace, rainbow), figures)| {
+            figures.iter().map(move |one| {
+                let GateFigures { stage, gate, .. } = one;
+                let of = format!("namespace=\"{namespace}\",rainbow=\"{rainbow}\",stage=\"{stage}\",gate=\"{gate}\"");
+                (of, one)
+            })
+        });
+        let all: Vec<(String, &GateFigures)> = all.collect();
+        if all.is_empty() {
+            return;
+        }
+        let name = "rainbow_gate_measurements_total";
+        let _ = write!(text, "# HELP {name} Measurements of gates, by outcome.\n# TYPE {name} counter\n");
+        for (of, figures) in &all {
+            for (outcome, number) in &figures.measurements {
+                let _ = writeln!(text, "{name}{{{of},outcome=\"{outcome}\"}} {number}");
+            }
+        }
+        let name = "rainbow_gate_verdict";
+        let _ = write!(text, "# HELP {name} Verdict of each gate: 1 for the one that holds.\n# TYPE {name} gauge\n");
+        for (of, figures) in &all {
+            let _ = writeln!(text, "{name}{{{of},verdict=\"{}\"}} 1", figures.verdict);
+        }
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -255,6 +309,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn figures_of_gates_end_with_the_gates() {
+        let health = Health::default();
+        let figures = GateFigures {
+            stage: "active".into(),
+            gate: "errors".into(),
+            verdict: "Failed",
+            measurements: vec![("Passed", 3), ("Failed", 1)],
+        };
+        health.gates("default", "shop", vec![figures]);
+        let of = r#"namespace="default",rainbow="shop",stage="active",gate="errors""#;
+        let (_, text) = get(&health, "/metrics").await;
+        for line in [
+            format!("rainbow_gate_measurements_total{{{of},outcome=\"Passed\"}} 3"),
+            format!("rainbow_gate_measurements_total{{{of},outcome=\"Failed\"}} 1"),
+            format!("rainbow_gate_verdict{{{of},verdict=\"Failed\"}} 1"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        health.gates("default", "shop", Vec::new());
+        assert!(!get(&health, "/metrics").await.1.contains("rainbow_gate"));
+    }
+
+    #[tokio::test]
     async fn figures_are_counted() {
         let health = Health::default();
         health.beat(true, 2);
@@ -276,6 +353,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == format!("rainbow_operator_{line}")), "{line}: {text}");
         }
+        assert!(!text.contains("rainbow_gate"), "there are no gates");
         assert_eq!(get(&health, "/").await.0, 404);
         let post = health.answer(&Request::post("/healthz").body(()).unwrap());
         assert_eq!(post.status(), 405);

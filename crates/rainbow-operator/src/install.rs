@@ -128,6 +128,10 @@ fn rights(install: &Install) -> Vec<Value> {
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
         // One budget for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
+        // Gates that all Rainbows share, and approvals of colors at manual gates.
+        rule(&["rainbow.dev"], &["gatetemplates", "approvals"], &["get", "list", "watch"]),
+        // Jobs of gates.
+        rule(&["batch"], &["jobs"], &["get", "list", "watch", "create", "delete"]),
         // One autoscaler for each instance of a tier with `autoscale`. Those of others are read.
         rule(&["autoscaling"], &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create"]),

@@ -41,7 +41,6 @@ mod drift;
 mod effective;
 mod endpoints;
 mod fixed;
-#[allow(dead_code)]
 mod gates;
 mod health;
 pub mod install;

@@ -1,6 +1,7 @@
 //! State that is kept of watched objects: no more than decisions need, so that memory grows only with what matters.
 
 mod copy;
+mod faults;
 mod image;
 mod owner;
 mod pod;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use crate::{key::Key, uid::Uid};
 
 pub(crate) use copy::{Check, Copied};
+pub(crate) use faults::Faults;
 pub(crate) use owner::rainbow_of;
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use root::Root;

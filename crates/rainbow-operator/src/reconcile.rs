@@ -25,6 +25,7 @@ use crate::{
     counting::Counting,
     domain::{Names, OperatorSettings, Owner},
     effective::Effective,
+    gates::{Answered, Gates, Measurer, Site as GateSite},
     health::{Health, Part},
     key::Key,
     kind::Kind,
@@ -66,6 +67,7 @@ pub(crate) struct Reconciler {
     leaving: Backoff,
     reporter: Reporter,
     counting: Counting,
+    gates: Gates,
     /// Time of the last write that was not answered. Such a write may still arrive.
     unanswered: Option<Time>,
 }
@@ -76,6 +78,7 @@ pub(crate) struct Environment<'a> {
     pub(crate) clock: Clock,
     pub(crate) settings: &'a OperatorSettings,
     pub(crate) counter: &'a Counter,
+    pub(crate) measurer: &'a Measurer,
     /// Place where the duration of looks is noted.
     pub(crate) health: Option<&'a Health>,
 }
@@ -152,7 +155,7 @@ impl Reconciler {
         others: ForeignObjects,
     ) -> NextStep {
         let Turn { key, now, .. } = *turn;
-        let Environment { settings, clock, counter, .. } = *turn.with;
+        let Environment { settings, clock, counter, measurer, health, .. } = *turn.with;
         let templates = Arc::clone(&app.templates);
         let scope =
             Scope { namespace: &key.namespace, rainbow: &key.name, prefix: Some(prefix), templates: &templates };
@@ -165,10 +168,20 @@ impl Reconciler {
             .with
             .timed(Part::Observe, || observe(app, &scope, &effective, foreign, &others.scalers, settings, now));
         observed.taken.extend(others.siblings);
+        self.gates.restore(root.status());
+        let pods_due = self.gates.watch_pods(app, &effective, now);
+        observed.world.checks = self.gates.outcomes();
         let mut plan = turn.with.timed(Part::Plan, || plan(&observed.world, now));
         let retry = self.chains.keep_due(&mut plan, turn.generation);
         if self.counting.follow(key, app, &effective, &plan, counter, now) {
             self.wait_until(Instant::now() + SOON);
+        }
+        let site = GateSite { app, effective: &effective, scope: &scope, services: &observed.stage_services };
+        if self.gates.follow(key, &site, &plan, measurer, now) {
+            self.wait_until(Instant::now() + SOON);
+        }
+        if let Some(health) = health {
+            self.gates.show(key, health);
         }
 
         let sidecar = settings.sidecar.as_ref();
@@ -201,13 +214,15 @@ impl Reconciler {
             plan: &plan,
             world,
             troubles: &troubles,
+            gates: &self.gates.statuses(),
             now,
         };
         let mut report = self.reporter.report(&about);
 
         let wake = plan.wake.map(|wake| clock.instant(wake).max(Instant::now() + SOON));
         let silent = self.reporting.until(turn.generation);
-        let wakes = [wake, report.next, self.taken.next(), retry, ask_again, silent];
+        let pods_due = pods_due.map(|due| clock.instant(due).max(Instant::now() + SOON));
+        let wakes = [wake, report.next, pods_due, self.taken.next(), retry, ask_again, silent];
         wakes.into_iter().flatten().for_each(|wake| self.wait_until(wake));
         if silent.is_some() {
             // Nothing is cut that cannot be reported, and nothing is made that no finalizer would keep.
@@ -279,7 +294,7 @@ impl Reconciler {
 
     /// Handles a Rainbow that is gone. The garbage collector deletes what is left of it once no finalizer of Rainbow's holds it.
     fn leave(&mut self, key: &Arc<Key>, with: &Environment<'_>, is_held: bool) -> NextStep {
-        self.stop_counting(key, with.counter);
+        self.stop(key, with);
         *self = Self { leaving: std::mem::take(&mut self.leaving), ..Self::default() };
         if !is_held {
             self.leaving.succeeded();
@@ -356,9 +371,35 @@ impl Reconciler {
         }
     }
 
-    /// Stops asking pods for their connections.
-    pub(crate) fn stop_counting(&mut self, key: &Key, counter: &Counter) {
-        self.counting.stop(key, counter);
+    /// Stops asking pods for their connections, and measuring gates.
+    pub(crate) fn stop(&mut self, key: &Key, with: &Environment<'_>) {
+        self.counting.stop(key, with.counter);
+        self.gates.stop(with.measurer);
+        if let Some(health) = with.health {
+            self.gates.show(key, health);
+        }
+    }
+
+    /// Takes in the answer of a gate's measurement. Returns whether there is news.
+    pub(crate) fn measured(&mut self, answered: Answered, key: &Key, with: &Environment<'_>) -> bool {
+        let Some(is_decided) = self.gates.answered(answered, with.measurer, with.clock.now()) else { return false };
+        if let Some(health) = with.health {
+            self.gates.show(key, health);
+        }
+        self.rests = None;
+        // A verdict may end a release, and a measurement alone only changes the status.
+        self.wait_until(Instant::now() + if is_decided { SOON } else { ANSWERS });
+        true
+    }
+
+    /// Takes in that the templates of gates have changed. Returns whether that may matter.
+    pub(crate) fn templates_changed(&mut self) -> bool {
+        let concerned = self.gates.uses_templates();
+        if concerned {
+            self.rests = None;
+            self.wait_until(Instant::now() + SOON);
+        }
+        concerned
     }
 
     /// Takes in that there is news about connections.

@@ -24,6 +24,7 @@ use crate::{
     cache::App,
     domain::{Names, OnePeer},
     effective::Effective,
+    gates::GateStatuses,
     key::Key,
     kind::Kind,
     messages,
@@ -71,6 +72,8 @@ pub(crate) struct ReportInput<'a> {
     pub(crate) world: &'a World,
     /// Reasons why chains cannot be carried out.
     pub(crate) troubles: &'a Troubles,
+    /// Results of gates, by stage.
+    pub(crate) gates: &'a GateStatuses,
     pub(crate) now: Time,
 }
 
@@ -164,7 +167,7 @@ impl Reporter {
 
     /// Returns the statuses to be written now, and the events about what has changed.
     pub(crate) fn report(&mut self, about: &ReportInput<'_>) -> Report {
-        let ReportInput { key, effective, app, names, plan, world, troubles, now, .. } = about;
+        let ReportInput { key, effective, app, names, plan, world, troubles, gates, now, .. } = about;
         let rainbow = &effective.rainbow;
         let mut report = Report::new(rainbow, *now);
         if plan.actions().any(|action| matches!(action, Action::Release)) {
@@ -193,8 +196,18 @@ impl Reporter {
             world.spec.stages.iter().filter_map(|stage| Some((stage.name.clone(), HumanDuration(stage.overlap?))));
         let waits = about.effective.waits.clone();
         let (overlaps, holds) = (&overlaps.collect(), rainbow.spec.holds.as_slice());
-        let basis =
-            status::RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, old, now: *now };
+        let basis = status::RainbowStatusInput {
+            generation,
+            names,
+            causes,
+            waits,
+            troubles,
+            overlaps,
+            holds,
+            gates,
+            old,
+            now: *now,
+        };
         let new = status::rainbow(&plan.report, basis);
         if round.is_due(&Subject::Rainbow, status::rainbow_difference(old, &new)) {
             report.tell(events::of_rainbow(old, &new));

@@ -7,14 +7,14 @@ use futures::{
     stream::{BoxStream, select_all},
 };
 use kube::{Client, Resource, api::DynamicObject, runtime::WatchStreamExt};
-use rainbow_api::labels;
+use rainbow_api::{GateTemplate, labels};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use crate::{
     change::Change,
     kind::{ConfigAccess, Kind},
-    live::{Object, Shown},
+    live::{Object, Shown, ShownCustom},
 };
 use stream::{Part, Watched};
 
@@ -47,6 +47,14 @@ pub(crate) fn all(
         first.map(|()| changes).flatten_stream().boxed()
     };
     select_all(Kind::ALWAYS.iter().chain(access.kinds()).copied().map(watch)).boxed()
+}
+
+/// Returns the changes of the cluster's GateTemplates, which belong to no application.
+pub(crate) fn gate_templates(client: &Client) -> BoxStream<'static, Change<ShownCustom>> {
+    let path = GateTemplate::url_path(&(), None);
+    let watched = Watched { client: client.clone(), path, labels: None, part: Part::Whole };
+    let changes = stream::changes::<ShownCustom>(watched).default_backoff();
+    changes.map(|change| change.unwrap_or_else(Change::Failed)).boxed()
 }
 
 fn one(client: &Client, namespace: Option<&str>, kind: Kind) -> BoxStream<'static, (Kind, Change<Object>)> {

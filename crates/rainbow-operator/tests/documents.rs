@@ -218,6 +218,7 @@ fn is_trouble(reason: Reason) -> bool {
     match reason {
         Reason::Degraded
         | Reason::Paused
+        | Reason::Checking
         | Reason::RolledBack
         | Reason::InvalidSpec
         | Reason::ConfigMissing

@@ -16,7 +16,8 @@ use crate::{
 /// Makes the budgets of stages that are held, and deletes all others.
 pub(crate) fn keep(view: &View<'_>, situations: &[Situation<'_>], reports: &[StageReport], draft: &mut Draft) {
     let held = situations.iter().zip(reports).filter_map(|(situation, report)| {
-        let shift = report.shift.as_ref().filter(|shift| shift.phase == ShiftPhase::Paused)?;
+        let shift =
+            report.shift.as_ref().filter(|shift| matches!(shift.phase, ShiftPhase::Paused | ShiftPhase::Waiting))?;
         // The only pod of a stage must be evicted if its node is to be drained at all.
         let least = shift.of.checked_sub(1).filter(|least| *least > 0 && situation.points == ServiceTarget::Members)?;
         Some((report.name.as_str(), least))

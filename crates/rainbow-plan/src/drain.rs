@@ -130,6 +130,6 @@ fn way_back(
     let is_over = deadline.is_some_and(|deadline| deadline <= view.now);
     health::way_back(view, situations, id).filter(|way| match way.warmth {
         Warmth::Until(_) => !is_over,
-        Warmth::WhileUnhealthy => true,
+        Warmth::WhileUnhealthy | Warmth::WhileJudged => true,
     })
 }

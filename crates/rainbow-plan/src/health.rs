@@ -10,6 +10,7 @@ use crate::{
     StageMemory, StageService, Tier, Time,
     colors::Role,
     draft::Draft,
+    gates::{self, Judgement},
     situation::{Goal, ServiceTarget, Situation, has_ready},
     sizes::{lacking, ready_for},
     view::{ColorId, View, serves},
@@ -22,6 +23,8 @@ pub(crate) enum Warmth {
     Until(Time),
     /// The color is kept as long as the color that serves lacks pods.
     WhileUnhealthy,
+    /// The color is kept as long as the color that serves has not passed the gates that are measured after a shift.
+    WhileJudged,
 }
 
 /// Stage whose way back a color is.
@@ -152,6 +155,9 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
     let of = |situation: &Situation<'_>| {
         let serving = situation.serving.filter(|_| color_before(view, situation) == Some(id))?;
         let Some(healthy) = healthy_since(view, situation, serving) else { return Some(Warmth::WhileUnhealthy) };
+        if let Judgement::Open { .. } = gates::judgement(view, situation) {
+            return Some(Warmth::WhileJudged);
+        }
         // A color that is turned off wants no pods, never serves, and lacks nothing.
         let until = healthy.max(situation.memory.since?).after(view.spec.keep.warm);
         (until > view.now && !is_remnant(view, situation, id)).then_some(Warmth::Until(until))
@@ -161,6 +167,7 @@ pub(crate) fn way_back(view: &View<'_>, situations: &[Situation<'_>], id: ColorI
     // An unhealthy color is the reason that a user can act on.
     let rank = |way: &WayBack| match way.warmth {
         Warmth::WhileUnhealthy => Time(i64::MAX),
+        Warmth::WhileJudged => Time(i64::MAX - 1),
         Warmth::Until(until) => until,
     };
     Some(ways.fold(first, |chosen, way| if rank(&way) > rank(&chosen) { way } else { chosen }))

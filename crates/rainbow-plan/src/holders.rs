@@ -59,8 +59,8 @@ fn holding(view: &View<'_>, id: ColorId, ends: &[Ending]) -> ConnectionFacts {
     let alone = if view.has_overlap() { alone.max(view.forgotten(released)) } else { alone };
     let (alone, deadline) = match ends[id] {
         Ending::KeptWarm { way: WayBack { warmth: Warmth::Until(until), .. }, .. } => (alone.max(until), deadline),
-        // As long as the new color is unhealthy, no connection is cut.
-        Ending::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy, .. }, .. } => {
+        // As long as the new color is unhealthy or judged, no connection is cut.
+        Ending::KeptWarm { way: WayBack { warmth: Warmth::WhileUnhealthy | Warmth::WhileJudged, .. }, .. } => {
             return ConnectionFacts { drain: Some(DrainReport::new(released, None)), ..ConnectionFacts::default() };
         }
         Ending::Lives | Ending::StaysWhole { .. } | Ending::Drains { .. } | Ending::Retired { .. } => (alone, deadline),

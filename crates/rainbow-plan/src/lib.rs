@@ -23,6 +23,7 @@
 //! | `scalers` | which autoscalers are there, and what is the floor of each |
 //! | `bringup` | which objects may be applied now, inner tiers first |
 //! | `shift` | what is the next move of each stage |
+//! | `gates` | which checks does a stage ask for, and what do their outcomes allow |
 //! | `health` | is the color that a stage serves healthy, and which color is its way back until it is |
 //! | `budgets` | how many pods of a stage that is held in the middle of a shift may be evicted |
 //! | `drain` | which colors may begin to end |
@@ -47,6 +48,7 @@ mod draft;
 mod drain;
 mod evidence;
 mod fewer;
+mod gates;
 mod hash;
 mod health;
 mod history;

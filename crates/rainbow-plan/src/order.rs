@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Address, Between, Deployment, InstanceName, PassedTier, Selection, Stage, StageKey, StageService, Tier, Time,
-    Waiting,
+    Address, Between, Deployment, InstanceName, Moment, PassedTier, Selection, Stage, StageKey, StageService, Tier,
+    Time, Waiting,
+    gates::Checks,
     parts::{self, inner_name},
     situation::{Goal, ServiceTarget, Situation, has_ready},
     view::{ColorId, View},
@@ -34,8 +35,15 @@ pub(crate) fn keep(view: &View<'_>, situations: &mut [Situation<'_>]) {
         return;
     }
     go_back_together(view, situations);
-    let blocks: Vec<Option<Block>> = situations.iter().map(|situation| block(view, situations, situation)).collect();
-    for (situation, block) in situations.iter_mut().zip(blocks) {
+    let blocks: Vec<(Option<Block>, Checks)> = situations
+        .iter()
+        .map(|situation| {
+            let mut checks = Checks::default();
+            (block(view, situations, situation, &mut checks), checks)
+        })
+        .collect();
+    for (situation, (block, checks)) in situations.iter_mut().zip(blocks) {
+        situation.between = checks;
         let Some(block) = block else { continue };
         situation.serving = before(view, situation, block.color);
         if situation.serving == Some(block.color) {
@@ -72,7 +80,12 @@ fn go_back_together(view: &View<'_>, situations: &mut [Situation<'_>]) {
 }
 
 /// Returns the reason why the address stays where it is, or continues to where it was going.
-fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_>) -> Option<Block> {
+fn block(
+    view: &View<'_>,
+    situations: &[Situation<'_>],
+    situation: &Situation<'_>,
+    checks: &mut Checks,
+) -> Option<Block> {
     let Goal::Color(goal) = situation.goal else { return None };
     let has_members = situation.members.iter().any(|pod| situation.is_of(view, pod, goal));
     if situation.points == ServiceTarget::Members && has_members {
@@ -106,7 +119,15 @@ fn block(view: &View<'_>, situations: &[Situation<'_>], situation: &Situation<'_
     if let Some(block) = newer() {
         return Some(block);
     }
-    let (tier, until) = pause(view, situation, goal, &callees)?;
+    let moved = moved(view, situation, goal, &callees);
+    for (tier, callee) in &moved {
+        let since = callee.memory.since.map_or(view.now, |since| view.sent_to_at(&callee.key, since));
+        let gates = &situation.stage.gates.between;
+        if !checks.ask(view, situation, gates, goal, &Moment::Between { tier: tier.clone() }, since) {
+            return block(checks.holds.clone()?.waiting(), None);
+        }
+    }
+    let (tier, until) = pause(view, situation, goal, &moved)?;
     block(Waiting::BetweenTiers { tier, color: name(view, goal), until }, until)
 }
 
@@ -216,28 +237,38 @@ fn was_there_before(view: &View<'_>, stage: &str, instance: &InstanceName, color
     addresses.any(leads_to) || was_ready()
 }
 
-/// Returns the tier after which the stage waits before it moves on, and when the wait ends. A gate between tiers belongs here.
+/// Returns the tiers that have moved in the release that the address is about to follow, with their addresses.
+fn moved<'s, 'a>(
+    view: &View<'a>,
+    situation: &Situation<'a>,
+    goal: ColorId,
+    callees: &[(String, Option<&'s Situation<'a>>)],
+) -> Vec<(String, &'s Situation<'a>)> {
+    let Some(serving) = before(view, situation, goal) else { return Vec::new() };
+    let is_forward = view.colors[goal].revision > view.colors[serving].revision;
+    if !is_forward || situation.instance(view, serving) == situation.instance(view, goal) {
+        return Vec::new();
+    }
+    let moved = callees.iter().filter_map(|(tier, callee)| {
+        let callee = (*callee)?;
+        let before = callee.memory.previous.as_deref().and_then(|name| view.color_in(&callee.stage.name, name))?;
+        let now = callee.serving.and_then(|color| callee.instance(view, color));
+        (callee.instance(view, before) != now).then(|| (tier.clone(), callee))
+    });
+    moved.collect()
+}
+
+/// Returns the tier after which the stage waits before it moves on, and when the wait ends.
 fn pause(
     view: &View<'_>,
     situation: &Situation<'_>,
     goal: ColorId,
-    callees: &[(String, Option<&Situation<'_>>)],
+    moved: &[(String, &Situation<'_>)],
 ) -> Option<(String, Option<Time>)> {
     let Between::Pause { after, passed } = &situation.stage.between else { return None };
-    let serving = before(view, situation, goal)?;
-    let is_forward = view.colors[goal].revision > view.colors[serving].revision;
-    if !is_forward || situation.instance(view, serving) == situation.instance(view, goal) {
-        return None;
-    }
-    for (tier, callee) in callees {
-        let Some(callee) = callee else { continue };
-        let moved = callee.memory.previous.as_deref().and_then(|name| view.color_in(&callee.stage.name, name));
-        let has_moved = moved.is_some_and(|before| {
-            let now = callee.serving.and_then(|color| callee.instance(view, color));
-            callee.instance(view, before) != now
-        });
+    for (tier, callee) in moved {
         let step = PassedTier { tier: tier.clone(), color: name(view, goal) };
-        if !has_moved || passed.contains(&step) {
+        if passed.contains(&step) {
             continue;
         }
         let until = after.and_then(|after| Some(callee.memory.since?.after(after)));

@@ -302,6 +302,8 @@ pub enum ShiftPhase {
     Shifting,
     /// `paused`, or an invalid spec of the stage, holds the shift.
     Paused,
+    /// The shift waits at a step or for a gate.
+    Waiting,
     /// All pods are exchanged; the Service goes back to selecting the instance.
     Finishing,
 }

@@ -117,6 +117,13 @@ pub enum Waiting {
         /// The color that took its place lacks pods now.
         is_unhealthy: bool,
     },
+    /// The color left its last stage and keeps all its pods as the way back of a stage, until the color that took its place has passed the
+    /// gates that are measured after a shift.
+    KeptForGates {
+        stage: String,
+        /// Color that took the place of the kept one.
+        color: String,
+    },
     /// The stage has been taken back from the color that the spec asks for, because that color was unhealthy or a gate failed.
     RolledBack {
         /// Color that was rejected.

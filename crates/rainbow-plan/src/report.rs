@@ -1,11 +1,12 @@
 //! Report: facts about stages, colors and problems.
 
 use crate::{
-    ColorPhase, ColorReport, DrainReport, InstanceName, MAX_HOLDERS, Part, PartMemory, Problem, Report, Scaler,
-    ShiftPhase, StageReport, Version, Waiting,
+    ColorPhase, ColorReport, DrainReport, InstanceName, MAX_HOLDERS, Part, PartMemory, Problem, RejectedBy, Rejection,
+    Report, Scaler, ShiftPhase, StageReport, Version, Waiting,
     colors::{Role, SlotQueueEntry, is_cleared, is_demoted},
     draft::Draft,
     drain::Ending,
+    gates,
     health::{self, Warmth, WayBack},
     holders::ConnectionFacts,
     situation::{Goal, ServiceTarget, Situation, has_ready},
@@ -41,7 +42,8 @@ pub(crate) fn report(
     let reporter = Reporter { view, situations, roles, sizes, ends, connection_facts };
     let mut colors: Vec<ColorReport> = (0..view.colors.len()).map(|id| reporter.color(id, draft)).collect();
     let frees_itself = slots::report(view, situations, roles, &mut colors, waiting, draft);
-    let colors = of_whole_colors(view, colors);
+    let mut colors = of_whole_colors(view, colors);
+    reject(situations, &stages, &mut colors);
     let coming = |color: &ColorReport| {
         matches!(color.phase, ColorPhase::Starting | ColorPhase::Serving) && color.ready < color.wanted
     };
@@ -58,6 +60,17 @@ pub(crate) fn report(
         colors,
         described: view.last_described(),
         problems: std::mem::take(&mut draft.problems),
+    }
+}
+
+/// Notes the gate that has rejected a color in the color's report.
+fn reject(situations: &[Situation<'_>], stages: &[StageReport], colors: &mut [ColorReport]) {
+    for (situation, stage) in situations.iter().zip(stages) {
+        let Some(Rejection { color, gate: Some(gate) }) = &stage.rejected else { continue };
+        let by = RejectedBy { stage: situation.stage.user_name().to_owned(), gate: gate.clone() };
+        for found in colors.iter_mut().filter(|found| found.name == *color) {
+            found.rejected_by.get_or_insert_with(|| by.clone());
+        }
     }
 }
 
@@ -106,6 +119,7 @@ fn add_part(whole: &mut ColorReport, report: ColorReport, part: PartMemory) {
         true => report.waiting.or(whole.waiting.take()),
         false => whole.waiting.take().or(report.waiting),
     };
+    whole.rejected_by = whole.rejected_by.take().or(report.rejected_by);
     whole.ready = whole.ready.saturating_add(report.ready);
     whole.wanted = whole.wanted.saturating_add(report.wanted);
     let more = report.stages.into_iter().filter(|stage| !whole.stages.contains(stage)).collect::<Vec<_>>();
@@ -180,7 +194,7 @@ impl Reporter<'_, '_> {
             demoted: is_demoted(self.view, self.situations, id),
             sizes: self.view.sizes(color, |tier| self.begins(color, tier)),
             served: health::served(self.view, self.situations, draft, id),
-            rejected_by: color.rejected_by.clone(),
+            rejected_by: gates::rejected_by(self.view, id).cloned(),
             connections,
             drain,
             waiting,
@@ -229,11 +243,12 @@ impl Reporter<'_, '_> {
     fn kept_warm(&self, way: WayBack) -> Waiting {
         let situation = &self.situations[way.stage];
         let color = situation.serving.map(|id| self.view.colors[id].name.clone()).unwrap_or_default();
-        let is_unhealthy = match way.warmth {
-            Warmth::WhileUnhealthy => true,
-            Warmth::Until(_) => false,
-        };
-        Waiting::KeptWarm { stage: situation.stage.user_name().to_owned(), color, is_unhealthy }
+        let stage = situation.stage.user_name().to_owned();
+        match way.warmth {
+            Warmth::WhileUnhealthy => Waiting::KeptWarm { stage, color, is_unhealthy: true },
+            Warmth::Until(_) => Waiting::KeptWarm { stage, color, is_unhealthy: false },
+            Warmth::WhileJudged => Waiting::KeptForGates { stage, color },
+        }
     }
 
     /// Returns the pods with which a color that another writer scales begins to serve: the most that any stage asks for that is

@@ -18,6 +18,7 @@ mod members;
 mod pace;
 mod shadow;
 mod start;
+mod steps;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ use crate::{
     ShiftReport, StageKey, StageReport, StageService, StepMemory, Swap, Time, Waiting,
     colors::Role,
     draft::Draft,
+    gates::{self, Checks, Judgement},
     health,
     situation::{Goal, ServiceTarget, Situation, has_ready},
     sizes::{Sizes, lacking},
@@ -33,6 +35,7 @@ use crate::{
 };
 
 pub(crate) use pace::{Pace, Target};
+use steps::{Moving, Permission};
 
 /// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's `--max-endpoints-per-slice`,
 /// which managed clusters do not change.
@@ -47,6 +50,8 @@ pub(crate) struct Shifter<'s, 'a> {
     pub(crate) of: u32,
     /// Pods that the stage had of the color that it comes from.
     pub(crate) from: u32,
+    /// Part of the shift that its steps and gates allow now.
+    permission: Permission,
 }
 
 /// Outcome of a stage's move, for the report.
@@ -100,6 +105,8 @@ pub(crate) fn advance<'a>(
     }
     shifter.wake_for_min_ready(draft);
     shifter.wake_when_late(draft);
+    shifter.wake_when_reached(draft);
+    shifter.permission.until.iter().for_each(|until| draft.wake(*until));
     let progress = shifter.go(draft);
     if !progress.starts {
         shifter.delete_shadow(draft);
@@ -110,21 +117,55 @@ pub(crate) fn advance<'a>(
         shifter.mend(draft);
     }
     let degraded = health::degraded(view, situation, shifter.target.color, draft);
-    let rejected = health::rejected(view, situation, roles, shifter.target.color, degraded.as_ref(), draft);
+    let unhealthy = health::rejected(view, situation, roles, shifter.target.color, degraded.as_ref(), draft);
+    let judgement = gates::judgement(view, situation);
+    let checks = shifter.checks(&judgement, draft);
+    checks.add_to(draft);
     let name = |color: ColorId| view.colors[color].name.clone();
     if let (Some(color), Goal::Color(to)) = (situation.rejected, situation.goal) {
         let stage = situation.stage.user_name().to_owned();
         draft.problem(Problem::RolledBack {
             stage,
             color: name(color),
-            gate: situation.rejecting_gate(),
+            gate: situation.rejecting_gate(view),
             to: name(to),
         });
     }
-    StageReport {
-        degraded,
-        rejected: rejected.map(|color| Rejection { color: name(color), gate: None }),
-        ..shifter.report(&progress, sizes, roles)
+    let report = shifter.report(&progress, sizes, roles);
+    let approved = approved(view, situation, &judgement);
+    let waiting = match judgement {
+        Judgement::Open { checks, .. } => report.waiting.or(checks.holds.map(gates::Hold::waiting)),
+        Judgement::Nothing | Judgement::Approved => report.waiting,
+    };
+    StageReport { degraded, rejected: rejection(view, situation, unhealthy, &checks), approved, waiting, ..report }
+}
+
+/// Returns the color that the stage is taken back from, or has been taken back from. A failure of a gate is reported before the stage moves:
+/// a crash between the two leaves a stage that knows why it goes back.
+fn rejection(
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    unhealthy: Option<ColorId>,
+    checks: &Checks,
+) -> Option<Rejection> {
+    let name = |color: ColorId| view.colors[color].name.clone();
+    if let Some(color) = situation.rejected {
+        return Some(Rejection { color: name(color), gate: situation.rejecting_gate(view) });
+    }
+    // A stage that its user holds keeps its share, whatever the gates say.
+    let is_held = situation.stage.paused || situation.stage.invalid;
+    let failed = checks.failed().filter(|_| !is_held);
+    let failed = failed.map(|check| Rejection { color: check.color.clone(), gate: Some(check.gate.clone()) });
+    failed.or_else(|| unhealthy.map(|color| Rejection { color: name(color), gate: None }))
+}
+
+/// Returns the color that has passed the gates that are measured after a shift.
+fn approved(view: &View<'_>, situation: &Situation<'_>, judgement: &Judgement) -> Option<String> {
+    let serving = situation.serving.map(|color| view.colors[color].name.clone())?;
+    match judgement {
+        Judgement::Approved => Some(serving),
+        Judgement::Nothing => situation.memory.approved.clone().filter(|approved| *approved == serving),
+        Judgement::Open { .. } => None,
     }
 }
 
@@ -200,7 +241,51 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let held = held.filter(|_| target.held_by_pause && situation.points == ServiceTarget::Members);
         let of = held.or_else(|| color.and_then(size)).unwrap_or_else(all);
         let from = situation.serving.and_then(size).unwrap_or(of);
-        Self { view, situation, target, of, from }
+        let mut shifter = Self { view, situation, target, of, from, permission: Permission::whole() };
+        shifter.permission = shifter.permit();
+        shifter
+    }
+
+    /// Returns how far steps and gates let the stage move. They are about moves forward alone: a way back is as fast as it can be.
+    fn permit(&self) -> Permission {
+        let Situation { serving, members, points, .. } = self.situation;
+        let (Some(color), Some(serving)) = (self.target.color, *serving) else { return Permission::whole() };
+        let is_forward = self.view.colors[color].revision > self.view.colors[serving].revision;
+        let instance = self.target.instance.filter(|_| is_forward && self.target.pace != Pace::AtOnce);
+        let Some(instance) = instance else { return Permission::whole() };
+        let shifts = *points == ServiceTarget::Members;
+        let new: Vec<&Pod> = members.iter().copied().filter(|pod| shifts && pod.instance == *instance).collect();
+        let old = members.iter().any(|pod| pod.instance != *instance && crate::view::serves(pod));
+        let has_old = old || has_ready(self.view, self.situation.stage, serving);
+        let reached = new.iter().filter(|pod| crate::view::serves(pod)).map(|pod| {
+            let since = self.endpoint(pod).filter(|_| self.arrived(pod))?;
+            Some(self.sent_to_at(since))
+        });
+        let reached: Option<Vec<Time>> = reached.collect();
+        let reached = reached.and_then(|all| all.into_iter().max()).filter(|since| *since <= self.view.now);
+        let moving = Moving {
+            color,
+            moved: u32::try_from(new.len()).unwrap_or(u32::MAX),
+            of: self.of,
+            is_gradual: has_old && self.joins_members(instance),
+            reached,
+            has_begun: !new.is_empty(),
+            is_ready: self.target.ready,
+        };
+        steps::permission(self.view, self.situation, moving)
+    }
+
+    /// Returns the time when the last of the new members is known to those who send clients, if that is still to come.
+    fn wake_when_reached(&self, draft: &mut Draft) {
+        let needs = !self.permission.checks.asked.is_empty() || pace::steps(self.situation.stage) > 0;
+        let gates = &self.situation.stage.gates;
+        if !needs && gates.during.is_empty() {
+            return;
+        }
+        let new = self.situation.members.iter().filter(|pod| self.target.instance == Some(&pod.instance));
+        for at in new.filter_map(|pod| Some(self.sent_to_at(self.endpoint(pod)?))).filter(|at| *at > self.view.now) {
+            draft.wake(at);
+        }
     }
 
     /// Returns how many pods of the old colors the stage still needs beside `new` pods of the color that it moves to. Each new
@@ -298,9 +383,55 @@ impl<'s, 'a> Shifter<'s, 'a> {
         Some(target)
     }
 
+    /// Returns the checks that the stage asks for now, of all moments.
+    fn checks(&self, judgement: &Judgement, draft: &mut Draft) -> Checks {
+        let mut checks = self.permission.checks.clone();
+        checks.extend(self.situation.between.clone());
+        let warm = self.view.spec.keep.warm;
+        let is_open = matches!(judgement, Judgement::Open { .. });
+        if let Judgement::Open { checks: after, until } = judgement {
+            checks.extend(after.clone());
+            if *until > self.view.now {
+                draft.wake(*until);
+            }
+        }
+        let guarded = match self.situation.points {
+            ServiceTarget::Members => self.moves_forward_to(),
+            _ => gates::moved_forward(self.view, self.situation)
+                .filter(|(_, since)| is_open || since.after(warm) > self.view.now),
+        };
+        if let Some((color, since)) = guarded {
+            checks.extend(gates::guards(self.view, self.situation, color, since));
+        }
+        checks
+    }
+
+    /// Returns the color that the stage is moving forward to, of which pods serve already, and when it began.
+    fn moves_forward_to(&self) -> Option<(ColorId, Time)> {
+        let (color, serving) = (self.target.color?, self.situation.serving?);
+        let is_forward = self.view.colors[color].revision > self.view.colors[serving].revision;
+        let has_members = self.situation.members.iter().any(|pod| self.situation.is_of(self.view, pod, color));
+        let began = steps::started(self.view, self.situation, color).unwrap_or(self.view.now);
+        (is_forward && has_members).then_some((color, began))
+    }
+
+    /// Returns whether steps and gates let the stage move as a whole. At the last pod there may still be a gate.
+    fn may_move_all(&self) -> bool {
+        self.permission.is_whole
+    }
+
+    /// Returns the phase of a stage that its steps or gates keep from moving further.
+    fn waiting_phase(&self) -> Option<ShiftPhase> {
+        self.permission.waiting.as_ref().map(|_| ShiftPhase::Waiting)
+    }
+
     /// Returns whether the stage may leave the colors that it serves now.
     fn may_move(&self) -> bool {
-        self.target.ready && self.of > 0 && self.target.pace != Pace::Hold && self.may_leave_others()
+        self.target.ready
+            && self.may_move_all()
+            && self.of > 0
+            && self.target.pace != Pace::Hold
+            && self.may_leave_others()
     }
 
     /// Returns whether the stage may leave every color but the one that it moves to.
@@ -340,7 +471,13 @@ impl<'s, 'a> Shifter<'s, 'a> {
         for known in self.not_seen_yet(target) {
             draft.wake(known);
         }
-        Progress { phase: Some(ShiftPhase::Preparing), ..Progress::default() }
+        let phase = self.waiting_phase().unwrap_or(ShiftPhase::Preparing);
+        Progress {
+            phase: Some(phase),
+            step: self.permission.step,
+            next_step: self.permission.until,
+            ..Progress::default()
+        }
     }
 
     /// Returns when the endpoint controller must have seen the ready pods of an instance, for those pods that it is not known to
@@ -583,7 +720,7 @@ impl<'s, 'a> Shifter<'s, 'a> {
     fn pinned(&self, wanted: ColorId) -> Option<Waiting> {
         if let Some(rejected) = self.situation.rejected {
             let color = self.view.colors[rejected].name.clone();
-            return Some(Waiting::RolledBack { color, gate: self.situation.rejecting_gate() });
+            return Some(Waiting::RolledBack { color, gate: self.situation.rejecting_gate(self.view) });
         }
         let stage = self.situation.stage;
         let newest =
@@ -644,6 +781,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
         }
         if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
             return Some(if stage.invalid { Waiting::ForValidStage } else { Waiting::Paused });
+        }
+        if let Some(waiting) = &self.permission.waiting {
+            return Some(waiting.clone());
         }
         if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, ServiceTarget::Instance(_)))
         {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Color, InstanceName, OnStalled, Pod, Promote, Selection, Stage, StageKey, StageMemory, StageService, Time, Version,
+    gates::{self, Checks},
     order::{self, Block},
     surge::{self, Share},
     view::{ColorId, View, serves},
@@ -59,6 +60,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) touches: BTreeSet<ColorId>,
     /// Reason why the stage does not yet go to where the spec wants it.
     pub(crate) block: Option<Block>,
+    /// Checks between two tiers of a release.
+    pub(crate) between: Checks,
     /// Shares of the colors that a stage asks for while it moves with a surge. A color without a share is asked for whole.
     pub(crate) shares: BTreeMap<ColorId, Share>,
 }
@@ -139,9 +142,13 @@ impl<'a> Situation<'a> {
         owner(view, self.stage, instance, self.goal, self.serving)
     }
 
-    /// Returns the gate that has rejected the color that the stage was taken back from.
-    pub(crate) fn rejecting_gate(&self) -> Option<String> {
-        self.memory.rejected.as_ref().and_then(|rejected| rejected.gate.clone())
+    /// Returns the gate that has rejected the color that the stage was taken back from, or does not go to.
+    pub(crate) fn rejecting_gate(&self, view: &View<'_>) -> Option<String> {
+        let color = self.rejected?;
+        match &self.memory.rejected {
+            Some(rejected) if rejected.color == view.colors[color].name => rejected.gate.clone(),
+            Some(_) | None => gates::rejected_by(view, color).map(|by| by.gate.clone()),
+        }
     }
 
     /// Returns whether the pod belongs to the instance that serves the stage's tier in the color.
@@ -197,7 +204,7 @@ fn one<'a>(
     let wish = wish(view, stage);
     let serving = serving(view, stage, &memory, &points, &members, endpoints, wish);
     let goal = goal(view, stage, &memory, &points, serving, &members, wish);
-    let back = instead_of_rejected(view, stage, &memory, serving, goal);
+    let back = instead_of_rejected(view, stage, &memory, serving, &members, goal);
     let (goal, rejected) = back.map_or((goal, None), |(back, rejected)| (Goal::Color(back), Some(rejected)));
     Situation {
         stage,
@@ -212,6 +219,7 @@ fn one<'a>(
         members,
         touches: BTreeSet::new(),
         block: None,
+        between: Checks::default(),
         shares: BTreeMap::new(),
     }
 }
@@ -446,9 +454,13 @@ fn instead_of_rejected(
     stage: &Stage,
     memory: &StageMemory,
     serving: Option<ColorId>,
+    members: &[&Pod],
     goal: Goal<'_>,
 ) -> Option<(ColorId, ColorId)> {
     let Goal::Color(wanted) = goal else { return None };
+    if let Some(back) = instead_of_failed(view, stage, serving, members, wanted) {
+        return Some((back, wanted));
+    }
     let rejection = memory.rejected.as_ref().filter(|rejected| rejected.color == view.colors[wanted].name)?;
     let still = match &rejection.gate {
         None => stage.on_stalled == OnStalled::RollBack,
@@ -460,6 +472,20 @@ fn instead_of_rejected(
     let before = || memory.previous.as_deref().and_then(|name| view.color_in(&stage.name, name));
     let back = serving.filter(|serving| *serving != wanted).or_else(before)?;
     (!view.colors[back].deleting).then_some((back, wanted))
+}
+
+/// Returns the color at which an automatic stage stays, because the newest color has failed a gate of another stage. A stage that has begun
+/// to move to the color goes on: its own gates decide.
+fn instead_of_failed(
+    view: &View<'_>,
+    stage: &Stage,
+    serving: Option<ColorId>,
+    members: &[&Pod],
+    wanted: ColorId,
+) -> Option<ColorId> {
+    let is_automatic = stage.promote == Promote::Auto && stage.color.is_none();
+    gates::rejected_by(view, wanted).filter(|_| is_automatic && !has_members(view, stage, members, wanted))?;
+    serving.filter(|serving| *serving != wanted && !view.colors[*serving].deleting)
 }
 
 /// Returns the goal of a stage whose spec is invalid. It keeps what it serves, and in a shift its goal stays where it was going,

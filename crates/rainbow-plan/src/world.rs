@@ -252,8 +252,12 @@ pub struct Gates {
 impl Gates {
     /// Returns whether a user has skipped the gate for the color, or the gate decides nothing.
     pub(crate) fn is_skipped(&self, gate: &str, color: &str) -> bool {
-        let skipped = |skipped: &SkippedGate| skipped.gate == gate && skipped.color == color;
-        self.dry.contains(gate) || self.skipped.iter().any(skipped)
+        self.dry.contains(gate) || self.was_skipped(gate, color)
+    }
+
+    /// Returns whether a user has skipped the gate for the color.
+    pub(crate) fn was_skipped(&self, gate: &str, color: &str) -> bool {
+        self.skipped.iter().any(|skipped| skipped.gate == gate && skipped.color == color)
     }
 }
 

@@ -681,7 +681,6 @@ fn a_color_of_a_removed_stage_has_served() {
 
 /// The first write of a stage's Service arrives late, when the next operator has made the Service and moved it.
 #[test]
-#[ignore = "an apply that makes a Service cannot ask that there is none: only an object that was seen can be named by its version"]
 fn a_late_first_write_of_a_service_moves_nothing() {
     let history = "
         tiers v1 t0:1

@@ -210,7 +210,7 @@ fn shifts(stage: &str, seen: &StageView, shift: &Shift, view: &View) -> Progress
             let what = if ready < wanted { "waits for its pods" } else { "prepares" };
             Progress::Waiting(format!("{way}, {what}: {ready} of {wanted} ready{}", takes.unwrap_or_default()))
         }
-        ShiftPhase::Shifting => {
+        ShiftPhase::Shifting | ShiftPhase::Waiting => {
             let text = format!("{way}, {moved} of {of} pods");
             match (pace::countdown(seen.pace, shift, Timestamp::now()), &seen.message) {
                 (Some(countdown), _) => Progress::Counting(text, countdown),

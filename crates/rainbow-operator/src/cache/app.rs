@@ -327,6 +327,11 @@ impl App {
                 };
                 let known = self.pods.get(name).map(AsRef::as_ref);
                 pod.ready_since = known.filter(same).map_or(now, |known| known.ready_since);
+                let known = known.filter(|known| known.meta.uid == pod.meta.uid);
+                if let (Some(faults), Some(known)) = (&mut pod.faults, known.and_then(|known| known.faults.as_deref()))
+                {
+                    faults.add_known(known);
+                }
                 self.names.share(&mut pod.tier);
                 self.names.share(&mut pod.color);
                 self.names.share(&mut pod.belongs_to);

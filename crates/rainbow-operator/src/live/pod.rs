@@ -5,7 +5,7 @@ use rainbow_api::labels;
 use rainbow_plan::{Controller, Mark, Place, Time};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{Meta, ShownPod, Trouble, image, label};
+use super::{Faults, Meta, ShownPod, Trouble, image, label};
 use crate::{clock, kind::Kind};
 
 /// Labels and annotations that Rainbow puts on a pod.
@@ -37,6 +37,8 @@ pub(crate) struct Pod {
     pub(crate) missing_counter: Option<Box<str>>,
     /// Reason why the pod is not ready.
     pub(crate) trouble: Option<Trouble>,
+    /// Ends of the pod's containers, and loss of its readiness. Boxed, because few pods have any.
+    pub(crate) faults: Option<Box<Faults>>,
 }
 
 impl Pod {
@@ -63,6 +65,7 @@ impl Pod {
             address: pod.status.pod_ip.as_ref().and_then(|address| address.parse().ok()),
             missing_counter: image::missing_counter(pod).map(String::into_boxed_str),
             trouble: Trouble::of(pod),
+            faults: Faults::of(pod),
             meta,
         }
     }
@@ -96,8 +99,15 @@ impl Pod {
             address,
             missing_counter,
             trouble,
+            faults,
         } = self;
-        meta.is_repeated_by(&later.meta)
+        let same_faults = match (faults, &later.faults) {
+            (Some(known), Some(later)) => known.is_repeated_by(later),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_faults
+            && meta.is_repeated_by(&later.meta)
             && (tier, color, belongs_to) == (&later.tier, &later.color, &later.belongs_to)
             && (ready, finished) == (&later.ready, &later.finished)
             && (controller, said, address) == (&later.controller, &later.said, &later.address)

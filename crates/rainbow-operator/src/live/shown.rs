@@ -25,6 +25,13 @@ pub(crate) struct ShownCustom {
     pub(super) status: Value,
 }
 
+impl ShownCustom {
+    /// Returns the spec alone.
+    pub(crate) fn into_spec(self) -> Value {
+        self.spec
+    }
+}
+
 /// Deployment, Service, PodDisruptionBudget or HorizontalPodAutoscaler, whose spec is compared with the desired one.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ShownApplied {
@@ -94,11 +101,13 @@ pub(super) struct PodStatus {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Condition {
     #[serde(rename = "type")]
     pub(super) type_: String,
     pub(super) status: String,
     pub(super) message: Option<String>,
+    pub(super) last_transition_time: Option<Time>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,6 +117,8 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     #[serde(default)]
     pub(super) ready: bool,
+    #[serde(default)]
+    pub(super) restart_count: u32,
     /// Whether the startup probe has passed.
     pub(super) started: Option<bool>,
     pub(super) state: Option<ContainerState>,
@@ -137,6 +148,7 @@ pub(super) struct Terminated {
     pub(super) exit_code: i32,
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
+    pub(super) finished_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -2,7 +2,7 @@
 
 use rainbow_plan::{Check, CheckOutcome, Moment, Time};
 
-use super::to_the_second;
+use super::{plural, to_the_second};
 
 /// Describes a stage that waits at a step that is a pause. `index` counts from 0.
 pub(crate) fn at_pause(index: u32, color: &str, until: Option<Time>) -> String {
@@ -48,4 +48,32 @@ pub(crate) fn cause(gate: Option<&str>) -> String {
         None => "which was unhealthy".to_owned(),
         Some(gate) => format!("which failed gate `{gate}`"),
     }
+}
+
+/// Describes a container that was killed for its memory, as one of `kills`.
+pub(crate) fn pod_killed(pod: &str, at: Time, kills: u32, allowed: i32) -> String {
+    let killed = format!("pod `{pod}` was killed for its memory (OOMKilled) at {}", to_the_second(at));
+    if kills == 1 { killed } else { format!("{killed}, one of {kills}, and {}", are_allowed(allowed)) }
+}
+
+/// Describes restarts of a color's containers. `most`: the pod with most of them.
+pub(crate) fn pods_restarted(color: &str, restarts: u32, allowed: i32, (_, most): (u32, &str)) -> String {
+    let times = plural(restarts.into(), "time");
+    format!(
+        "containers of color `{color}` have restarted {times}, most of them in pod `{most}`, and {}",
+        are_allowed(allowed)
+    )
+}
+
+fn are_allowed(limit: i32) -> String {
+    match limit {
+        0 => "none is allowed".to_owned(),
+        1 => "1 is allowed".to_owned(),
+        _ => format!("{limit} are allowed"),
+    }
+}
+
+/// Describes a pod that has been not ready for too long.
+pub(crate) fn pod_not_ready(pod: &str, since: Time) -> String {
+    format!("pod `{pod}` has not been ready since {}", to_the_second(since))
 }

@@ -12,7 +12,8 @@ use crate::domain::{Names, Urgency};
 /// Describes the stages that move: which, from where to where, and how far they are.
 pub(crate) fn shifting(report: &Report) -> Option<String> {
     let one = |name: String, report: &StageReport| {
-        let shift = report.shift.as_ref().filter(|shift| shift.phase != ShiftPhase::Paused)?;
+        let shift =
+            report.shift.as_ref().filter(|shift| !matches!(shift.phase, ShiftPhase::Paused | ShiftPhase::Waiting))?;
         let step = format!("{} of {} pods", shift.moved, shift.of);
         Some(format!("{name} moves from {} to {}: {step}", shift.from, shift.to))
     };
@@ -25,16 +26,31 @@ pub(crate) fn shifting(report: &Report) -> Option<String> {
     (!shifts.is_empty()).then(|| shifts.join("; "))
 }
 
-/// Describes the stages that wait between two tiers.
+/// Describes the stages that wait between two tiers, or at a step that is a pause.
 pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
     let step = |stage: &StageReport| match stage.waiting.as_ref()? {
-        waiting @ Waiting::BetweenTiers { .. } => {
+        waiting @ (Waiting::BetweenTiers { .. } | Waiting::AtPause { .. }) => {
             Some(format!("stage {}: {}", stage.name, reasons::waiting(waiting, None, names)))
         }
         _ => None,
     };
     let steps: Vec<String> = report.stages.iter().filter_map(step).collect();
     (!steps.is_empty()).then(|| steps.join("; "))
+}
+
+/// Describes the stages that wait for a gate.
+pub(crate) fn gated(report: &Report, names: &Names<'_>) -> Option<String> {
+    let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
+        waiting @ Waiting::ForGate { .. } => Some(format!("{name}: {}", reasons::waiting(waiting, None, names))),
+        _ => None,
+    };
+    let of_stage = |stage: &StageReport| {
+        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
+        let tiers = stage.tiers.iter().filter_map(tier);
+        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Describes the stages whose tiers must still follow: callers wait for callees, and on the way back callees wait for the end of newer

@@ -67,6 +67,9 @@ pub(crate) fn waiting(waiting: &Waiting, of: Option<&str>, names: &Names<'_>) ->
         Waiting::KeptWarm { stage, color, is_unhealthy: false } => format!(
             "kept whole as the way back of stage `{stage}`, until `{color}` has been healthy for spec.keep.warm without a break"
         ),
+        Waiting::KeptForGates { stage, color } => format!(
+            "kept whole as the way back of stage `{stage}`, until `{color}` has passed the gates of stages[{stage}].gates.after"
+        ),
         Waiting::RolledBack { color, gate } => {
             format!("taken back from `{color}`, {}", gates::cause(gate.as_deref()))
         }

@@ -8,8 +8,8 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use rainbow_api::{
-    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, Rainbow, RainbowStatus, Reason, ShiftPhase,
-    documented_enum,
+    ColorPhase, ColorStatus, ConditionType, Cut, FIELD_MANAGER, GateMoment, GateStatus, GateVerdict, Rainbow,
+    RainbowStatus, Reason, ShiftPhase, documented_enum,
 };
 use rainbow_plan::{Action, InstanceName, Selection, StageKey, StageService, Time, World};
 
@@ -63,6 +63,14 @@ documented_enum! {
         ColorStalled,
         /// No node can pull the image of the container that counts connections.
         CounterImageUnavailable,
+        /// A gate has passed.
+        GatePassed,
+        /// A gate has failed: the stage does not move, or goes back.
+        GateFailed,
+        /// A gate can neither pass nor fail: the stage waits for a person.
+        GateInconclusive,
+        /// The answers to a gate's question have no value: the stage waits for one, or for a person.
+        GateNoData,
         /// Progress needs an action, for another reason. The condition `Stalled` names it.
         Stalled,
     }
@@ -94,6 +102,7 @@ impl EventReason {
                 | Reason::Progressing
                 | Reason::Degraded
                 | Reason::Paused
+                | Reason::Checking
                 | Reason::RolledBack
                 | Reason::Ready
                 | Reason::Serving
@@ -207,6 +216,7 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
         if let Some(message) = paused_long.filter(|long| known.is_none_or(|old| old.message.as_ref() != Some(long))) {
             notes.push(Note::warning(EventReason::ShiftPaused, messages::of_stage(name, &message)));
         }
+        notes.extend(of_gates(name, known.map_or(&[], |known| &known.gates), &stage.gates));
         match (before, &stage.shift) {
             (None, Some(shift)) => {
                 notes.push(Note::normal(
@@ -258,6 +268,29 @@ pub(crate) fn of_rainbow(old: &RainbowStatus, new: &RainbowStatus) -> Vec<Note> 
         notes.push(Note::warning(reason, message));
     }
     notes
+}
+
+/// Returns the notes about verdicts of a stage's gates.
+fn of_gates(stage: &str, old: &[GateStatus], new: &[GateStatus]) -> Vec<Note> {
+    let identity = |gate: &GateStatus| (gate.name.clone(), gate.color.clone(), gate.moment, gate.at, gate.tier.clone());
+    let is_news = |gate: &&GateStatus| {
+        let before = old.iter().find(|before| identity(before) == identity(gate));
+        before.is_none_or(|before| before.verdict != gate.verdict)
+    };
+    let note = |gate: &GateStatus| {
+        let (reason, is_warning) = match gate.verdict {
+            // A check that watches passes by not failing.
+            GateVerdict::Passed if gate.moment == GateMoment::Watch => return None,
+            GateVerdict::Passed => (EventReason::GatePassed, false),
+            GateVerdict::Failed => (EventReason::GateFailed, true),
+            GateVerdict::Inconclusive => (EventReason::GateInconclusive, true),
+            GateVerdict::NoData => (EventReason::GateNoData, true),
+            GateVerdict::Running | GateVerdict::Skipped => return None,
+        };
+        let message = messages::gate_event(stage, gate);
+        Some(Note { warning: is_warning && !gate.dry_run, ..Note::normal(reason, message) })
+    };
+    new.iter().filter(is_news).filter_map(note).collect()
 }
 
 /// Returns the notes about a change of a color's status.

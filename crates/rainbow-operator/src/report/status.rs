@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time as ApiTime};
 use rainbow_api::{
-    self as api, ConditionType, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus, StageStatus, TierStatus,
+    self as api, ConditionType, GateStatus, GateVerdict, Hold, HumanDuration, RainbowStatus, Reason, ShiftStatus,
+    StageStatus, TierStatus,
 };
 use rainbow_plan::{
     ChainKey, HoldReport, Problem, Report, ShiftPhase, ShiftReport, StageKey, StageReport, TierReport, Time, Waiting,
@@ -13,6 +14,7 @@ use super::Troubles;
 use crate::{
     clock::{self, timestamp},
     domain::{Names, Obstacle},
+    gates::GateStatuses,
     messages,
 };
 
@@ -53,6 +55,8 @@ pub(crate) struct RainbowStatusInput<'a> {
     pub(crate) overlaps: &'a Overlaps,
     /// Holds of the spec.
     pub(crate) holds: &'a [Hold],
+    /// Results of gates, by stage.
+    pub(crate) gates: &'a GateStatuses,
     pub(crate) old: &'a RainbowStatus,
     pub(crate) now: Time,
 }
@@ -62,7 +66,7 @@ pub(crate) type Overlaps = BTreeMap<String, HumanDuration>;
 
 /// Returns the status of the Rainbow.
 pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> RainbowStatus {
-    let RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, old, now } = basis;
+    let RainbowStatusInput { generation, names, causes, waits, troubles, overlaps, holds, gates, old, now } = basis;
     let shift_before = |name: &str| old.stages.iter().find(|stage| stage.name == name)?.shift.as_ref();
     let tier_before = |stage: &str, tier: &str| {
         let before = old.stages.iter().find(|known| known.name == stage)?;
@@ -77,11 +81,13 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> Rainbow
             TierStatus::of_stage(tier.tier.clone(), status)
         };
         let status = stage(report, hold_of(holds, report), shift, names, troubles, overlaps, now);
-        StageStatus { tiers: report.tiers.iter().map(tier).collect(), ..status }
+        let gates = gates.get(&report.name).cloned().unwrap_or_default();
+        StageStatus { tiers: report.tiers.iter().map(tier).collect(), gates, ..status }
     };
     let stages: Vec<StageStatus> = report.stages.iter().map(one).collect();
     let steps = messages::steps(report, names);
     let paused = messages::paused(&stages).or(steps);
+    let gated = messages::gated(report, names);
     let mut status = RainbowStatus {
         observed_generation: generation,
         color: report.described.clone(),
@@ -93,8 +99,8 @@ pub(crate) fn rainbow(report: &Report, basis: RainbowStatusInput<'_>) -> Rainbow
     let obstacle = causes.into_iter().chain(refused).chain(obstacle(&report.problems, names)).reduce(join);
     let serving = report.stages.iter().all(|stage| stage.color.is_some());
     let follows = messages::following(report, names).is_some();
-    let progress =
-        (report.progressing || !serving || follows || paused.is_some()).then(|| progress(report, paused, names));
+    let progress = (report.progressing || !serving || follows || paused.is_some() || gated.is_some())
+        .then(|| progress(report, paused, gated, names));
     let progress = waits.map(|waits| (waits.reason, waits.message)).or(progress);
     status.conditions = conditions(obstacle.as_ref(), progress, generation, &old.conditions, now);
     status
@@ -171,6 +177,7 @@ fn shift(report: &ShiftReport, before: Option<&ShiftStatus>, now: Time) -> Shift
             ShiftPhase::Preparing => api::ShiftPhase::Preparing,
             ShiftPhase::Shifting => api::ShiftPhase::Shifting,
             ShiftPhase::Paused => api::ShiftPhase::Paused,
+            ShiftPhase::Waiting => api::ShiftPhase::Waiting,
             ShiftPhase::Finishing => api::ShiftPhase::Finishing,
         },
         moved: signed(report.moved),
@@ -207,7 +214,7 @@ fn summary(stages: &[StageStatus]) -> String {
 }
 
 /// Returns a reason and a sentence for what is under way.
-fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reason, String) {
+fn progress(report: &Report, paused: Option<String>, gated: Option<String>, names: &Names<'_>) -> (Reason, String) {
     // A shift that waits for pods does not hide why they do not start, nor that a color waits for a slot.
     let because = |message: String| {
         let why = [messages::unready(report, names), messages::without_slot(report, names)];
@@ -221,11 +228,13 @@ fn progress(report: &Report, paused: Option<String>, names: &Names<'_>) -> (Reas
     let waiting = || messages::without_color(report).map(|message| (Reason::Waiting, message));
     let following = || messages::following(report, names).map(|message| (Reason::Waiting, because(message)));
     let paused = || paused.map(|message| (Reason::Paused, because(message)));
+    let gated = || gated.map(|message| (Reason::Checking, because(message)));
     let sizing = || (Reason::Progressing, messages::SIZING.to_owned());
     shifting()
         .or_else(degraded)
         .or_else(queued)
         .or_else(starting)
+        .or_else(gated)
         .or_else(paused)
         .or_else(following)
         .or_else(waiting)
@@ -385,9 +394,17 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
         rejected_by,
         approved,
         ended_hold,
+        gates,
         tiers,
         ..
     } = stage;
+    // A check that has no verdict begins again if it is lost.
+    let gates = gates.iter().filter(|gate| gate.verdict != GateVerdict::Running || gate.ended_at.is_some());
+    let gate = |gate: &GateStatus| {
+        let GateStatus { name, color, moment, at, tier, verdict, .. } = gate;
+        (name.clone(), color.clone(), *moment, *at, tier.clone(), *verdict, gate.ended_at.is_some())
+    };
+    let gates: Vec<_> = gates.map(gate).collect();
     // A pause or a gate begins when the status says so.
     let step = |shift: &Option<ShiftStatus>| shift.as_ref().map(|shift| (shift.step, shift.step_since.clone()));
     let tier = |tier: &TierStatus| {
@@ -409,7 +426,7 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
         previous,
         degraded_since,
         degraded_color,
-        (rejected, rejected_by, approved),
+        (rejected, rejected_by, approved, gates),
         ended_hold,
         step(&stage.shift),
         tiers,
@@ -528,7 +545,7 @@ mod tests {
         let says = |urgency| {
             let trouble = PodTrouble { object: "web-v2-x".into(), says: "no image".into(), urgency };
             let troubles = [(("v2".to_owned(), "web".to_owned()), trouble)].into();
-            progress(&report, None, &Names { troubles: &troubles, ..NAMES })
+            progress(&report, None, None, &Names { troubles: &troubles, ..NAMES })
         };
         let shift = "stage active moves from v1 to v2: 0 of 5 pods";
         assert_eq!(says(Urgency::Starting), (Reason::Shifting, shift.to_owned()));

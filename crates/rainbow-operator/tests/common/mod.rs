@@ -262,10 +262,16 @@ impl Cluster {
 
     /// Writes what `rainbow promote` writes.
     pub async fn promote(&self, color: &str) {
-        let mut rainbow = self.rainbow().await;
-        rainbow.spec.stages.iter_mut().find(|stage| stage.name == "active").unwrap().color = Some(color.to_owned());
-        rainbow.metadata.managed_fields = None;
-        self.api::<Rainbow>().replace("seamless", &PostParams::default(), &rainbow).await.unwrap();
+        loop {
+            let mut rainbow = self.rainbow().await;
+            rainbow.spec.stages.iter_mut().find(|stage| stage.name == "active").unwrap().color = Some(color.to_owned());
+            rainbow.metadata.managed_fields = None;
+            match self.api::<Rainbow>().replace("seamless", &PostParams::default(), &rainbow).await {
+                // The operator has written the status since.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                answer => return drop(answer.unwrap()),
+            }
+        }
     }
 
     pub async fn rainbow(&self) -> Rainbow {

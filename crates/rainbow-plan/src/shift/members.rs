@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use super::{Pace, Progress, Shifter, may_leave};
 use crate::{
-    Pod, Selection, ShiftPhase, StepMemory, Swap, Time,
+    Pod, Selection, ShiftPhase, Swap, Time,
     draft::Draft,
     view::{ColorId, serves},
 };
@@ -42,7 +42,7 @@ impl<'a> Shifter<'_, 'a> {
             ended: false,
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             next_step: None,
-            step: StepMemory::default(),
+            step: self.permission.step,
         };
         if self.finished(&members) {
             if let Some(target) = self.target.instance {
@@ -66,11 +66,16 @@ impl<'a> Shifter<'_, 'a> {
             Pace::Steps { step, every } => {
                 let due = self.last_step(&members).map_or(self.view.now, |last| last.after(every));
                 let ready_new = members.new.iter().filter(|pod| serves(pod)).count();
-                if ready_new < self.of as usize {
+                let room = (self.permission.limit as usize).saturating_sub(members.new.len());
+                if room == 0 || (ready_new >= self.of as usize && !self.may_move_all()) {
+                    progress.phase = self.waiting_phase().or(progress.phase);
+                    progress.next_step = self.permission.until;
+                } else if ready_new < self.of as usize {
                     progress.next_step = Some(due);
                     let settled = leaving == 0 && members.new.iter().all(|pod| !serves(pod) || self.arrived(pod));
                     if settled && due <= self.view.now {
-                        joining.extend(self.spares_of_target(&members, step));
+                        let room = u32::try_from(room).unwrap_or(u32::MAX);
+                        joining.extend(self.spares_of_target(&members, step.min(room)));
                     } else if due > self.view.now {
                         draft.wake(due);
                     }
@@ -111,7 +116,7 @@ impl<'a> Shifter<'_, 'a> {
     /// Where the data plane replaces sets of endpoints one after the other, each as a whole, a new member can do so as soon as it
     /// is seen in one set: every later set has it, and a node that still has an earlier set has the old pods, which continue to
     /// run. An endpoint from before the pod joined proves nothing; then the data plane must know the endpoint.
-    fn arrived(&self, pod: &Pod) -> bool {
+    pub(super) fn arrived(&self, pod: &Pod) -> bool {
         let after = |since: Time| self.joined(pod).is_some_and(|joined| since >= joined.max(pod.labelled));
         let seen = || self.endpoint(pod).is_some_and(after);
         self.knows(pod) || (self.swap() == Swap::Direct && serves(pod) && seen())
@@ -120,7 +125,7 @@ impl<'a> Shifter<'_, 'a> {
     /// Returns whether only new pods are members and endpoints, and there are enough of them, or no spare pod is left that could
     /// help.
     fn finished(&self, members: &Members<'_>) -> bool {
-        if !members.old.is_empty() || self.target.instance.is_none() || self.old_endpoints() {
+        if !members.old.is_empty() || self.target.instance.is_none() || self.old_endpoints() || !self.may_move_all() {
             return false;
         }
         let ready = members.new.iter().filter(|pod| serves(pod)).count();
@@ -200,7 +205,8 @@ impl<'a> Shifter<'_, 'a> {
         if gap == 0 || leaving > 0 {
             return;
         }
-        let is_held = self.target.held_by_pause && self.target.pace == Pace::Hold;
+        // Steps and gates keep the share as a pause does.
+        let is_held = (self.target.held_by_pause && self.target.pace == Pace::Hold) || self.is_at_limit(members);
         let old_first = self.target.pace != Pace::AtOnce && (is_held || !members.old.is_empty());
         // A hold waits for the replacements of old pods as long as one of the old members serves. A way back waits for the
         // replacements of the color that it goes to.
@@ -216,6 +222,11 @@ impl<'a> Shifter<'_, 'a> {
         let spares = spares.into_iter().chain(others);
         let chosen: Vec<&str> = spares.filter(|pod| !joining.contains(pod)).take(gap).collect();
         joining.extend(chosen);
+    }
+
+    /// Returns whether steps or gates keep more pods of the new color from serving.
+    fn is_at_limit(&self, members: &Members<'_>) -> bool {
+        !self.may_move_all() && members.new.len() >= self.permission.limit as usize
     }
 
     /// Keeps only the spares of the color that the stage serves, as long as that color has a pod that serves: a held stage that

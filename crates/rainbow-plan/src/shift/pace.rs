@@ -71,9 +71,9 @@ impl<'a> Target<'a> {
         let pace = match (back, paused || !ready || color.is_none(), &situation.stage.shift) {
             (true, ..) => Pace::AtOnce,
             (_, true, _) => Pace::Hold,
-            (_, _, Shift::Flip) => Pace::Steps { step: u32::MAX, every: Duration::ZERO },
             (_, _, Shift::Rolling { step, every, surge: _ }) => Pace::Steps { step: (*step).max(1), every: *every },
-            (_, _, Shift::Steps { .. }) => Pace::Steps { step: 1, every: Duration::ZERO },
+            // The steps say how many pods may move: see `steps`.
+            (_, _, Shift::Flip | Shift::Steps { .. }) => Pace::Steps { step: u32::MAX, every: Duration::ZERO },
         };
         let instance = color.and_then(|color| situation.instance(view, color));
         Self { wanted, color, instance, ready, pace, held_by_pause }

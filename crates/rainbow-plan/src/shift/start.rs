@@ -16,13 +16,19 @@ impl Shifter<'_, '_> {
             Pace::Steps { step, .. } => step,
             Pace::AtOnce => u32::MAX,
         };
-        let mut progress = Progress { phase: Some(ShiftPhase::Shifting), ..Progress::default() };
+        let (permitted, next_step) = (self.permission.step, self.permission.until);
+        let mut progress =
+            Progress { phase: Some(ShiftPhase::Shifting), step: permitted, next_step, ..Progress::default() };
         let mut old = self.candidates(serving);
         if old.is_empty() && !self.view.pods(serving).iter().any(|pod| pod.endpoint.contains_key(&self.situation.key)) {
             // Without pods that serve there is nothing to exchange step by step.
-            if self.may_leave_others() {
+            if self.may_leave_others() && self.may_move_all() {
                 self.select(Selection::Instance(target.clone()), draft);
             }
+            return progress;
+        }
+        if self.permission.limit == 0 {
+            progress.phase = self.waiting_phase().or(Some(ShiftPhase::Preparing));
             return progress;
         }
         // A stage that asks for fewer pods than its color has needs only as many as it asks for, of those that certainly serve.
@@ -34,7 +40,7 @@ impl Shifter<'_, '_> {
             let known = old.iter().filter_map(|pod| Some(self.sent_to_at(self.endpoint(pod)?)));
             known.filter(|known| *known > self.view.now).for_each(|known| draft.wake(known));
         }
-        let first = step.min(self.of) as usize;
+        let first = step.min(self.of).min(self.permission.limit) as usize;
         let new = self.candidates(target).into_iter().filter(|pod| self.view.is_available(pod)).take(first);
         progress.starts = true;
         let members: BTreeSet<&str> = old.iter().copied().chain(new).map(|pod| &*pod.name).collect();

@@ -199,6 +199,10 @@ impl Sim {
             Action::Disown { pod } | Action::EndPod { pod, .. } if !self.is_controlled_by(pod, Controller::Rainbow) => {
                 return false;
             }
+            // An apply of a Service that was not seen makes one, and changes none.
+            Action::ApplyStage { stage, .. } if self.stages.contains_key(stage) && self.has_not_seen(stage) => {
+                return false;
+            }
             Action::ApplyStage { stage, .. } => {
                 let wanted = self.possible_port(&self.stages, stage);
                 let holds = |(name, svc): (&String, &Svc)| {
@@ -220,6 +224,11 @@ impl Sim {
         self.log_action(action);
         self.keeping(action);
         true
+    }
+
+    /// Returns whether the decision that is being carried out has not seen a stage's Service.
+    fn has_not_seen(&self, stage: &str) -> bool {
+        self.decided.as_ref().is_some_and(|world| !world.stages.contains_key(&StageKey::of(stage)))
     }
 
     /// Returns whether a stage's Service is as it should be, its selector aside. Its port is that of the pods that it selects.

@@ -235,6 +235,7 @@ impl Sim {
             }
         }
         self.check_first_joins(world, plan);
+        self.check_gates(world, plan);
         assert!(plan.wake.is_none_or(|wake| wake > self.clock()), "a busy loop");
         self.check_wake(world, plan);
     }

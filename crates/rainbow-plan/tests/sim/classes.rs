@@ -125,6 +125,35 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     )
 }
 
+fn steps() -> impl Strategy<Value = Shift> {
+    let step = prop_oneof![
+        (1u32..4).prop_map(Step::Pods),
+        (0u32..101).prop_map(Step::Percent),
+        Just(Step::Pause { after: None }),
+        (0u64..20).prop_map(|after| Step::Pause { after: Some(Duration::from_secs(after)) }),
+        gate().prop_map(Step::Gate),
+    ];
+    let steps = proptest::collection::vec(step, 1..6);
+    steps.prop_map(|steps| Shift::Steps { steps, passed: BTreeSet::new() })
+}
+
+fn gate() -> impl Strategy<Value = String> {
+    prop_oneof![Just("a"), Just("b"), Just("c")].prop_map(str::to_owned)
+}
+
+fn gates() -> impl Strategy<Value = Gates> {
+    let few = || proptest::collection::vec(gate(), 0..2);
+    (few(), few(), few(), few(), few(), 0u64..30).prop_map(|(before, during, between, after, guards, watch)| Gates {
+        before,
+        during,
+        between,
+        after,
+        watch: Duration::from_secs(watch),
+        guards,
+        ..Gates::default()
+    })
+}
+
 /// Returns a random application, and the events that happen to it.
 pub fn histories(events: impl Strategy<Value = Event>, most: usize) -> impl Strategy<Value = History> {
     let parts = (specs(), proptest::collection::vec(events, 0..most));
@@ -195,6 +224,24 @@ pub fn of_tiers_and(class: Class) -> impl Strategy<Value = History> {
         events.extend(releases.into_iter().flatten());
         events.extend(others);
         History { spec, events, then: Vec::new() }
+    })
+}
+
+/// Returns the same as [`of_releases_and`], with steps and gates. Events of the class of checks happen beside those of the class.
+pub fn of_checked_releases_and(class: Class) -> impl Strategy<Value = History> {
+    let checks =
+        proptest::collection::vec(prop_oneof![2 => Class::Checks.own(), 1 => (0i64..20).prop_map(Event::Pass)], 0..12);
+    let ways = proptest::collection::vec((proptest::option::weighted(0.6, steps()), gates()), 3);
+    (of_releases_and(class), ways, checks, any::<u64>()).prop_map(|(mut history, ways, checks, places)| {
+        for (stage, (shift, gates)) in history.spec.stages.iter_mut().zip(ways) {
+            stage.shift = shift.unwrap_or(stage.shift.clone());
+            stage.gates = gates;
+        }
+        for (index, event) in checks.into_iter().enumerate() {
+            let place = places.rotate_left(index as u32 * 5) as usize % (history.events.len() + 1);
+            history.events.insert(place, event);
+        }
+        history
     })
 }
 
@@ -284,6 +331,8 @@ pub enum Class {
     Stages,
     /// Versions in which a call changes its kind, or that have a tier more or less.
     Edges,
+    /// Gates with outcomes of all kinds, and steps.
+    Checks,
 }
 
 impl Class {
@@ -427,6 +476,12 @@ impl Class {
                 Just(Event::AddStage),
                 n().prop_map(Event::RemoveStage),
                 (n(), n()).prop_map(|(color, tier)| Event::AddStageLikeColor(color, tier)),
+            ]
+            .boxed(),
+            Self::Checks => prop_oneof![
+                3 => (0usize..3, 0usize..5).prop_map(|(gate, says)| Event::Judge(gate, says)),
+                1 => (n(), n(), n()).prop_map(|(stage, gate, color)| Event::SkipGate(stage, gate, color)),
+                3 => n().prop_map(Event::PassStep),
             ]
             .boxed(),
             Self::Edges => prop_oneof![

@@ -104,6 +104,12 @@ events! {
     Pause "pause-or-resume" (stage: usize);
     /// The stage may go on to a color after each of its tiers.
     GoOn "go-on" (stage: usize, color: usize);
+    /// A gate says from now on: passed (0), failed (1), inconclusive (2), no data (3), nothing (4).
+    Judge "judge" (gate: usize, says: usize);
+    /// A user skips a gate for a color.
+    SkipGate "skip-gate" (stage: usize, gate: usize, color: usize);
+    /// A user lets a stage pass the step at which it waits.
+    PassStep "pass-step" (stage: usize);
     Retire "retire-color" (color: usize);
     Drain "drain-color" (color: usize, deadline: usize);
     DeleteRainbow "delete-rainbow";

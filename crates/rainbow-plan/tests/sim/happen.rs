@@ -112,6 +112,37 @@ impl Sim {
                     });
                 }
             }
+            Event::Judge(gate, says) => {
+                let outcomes = [
+                    Some(CheckOutcome::Passed),
+                    Some(CheckOutcome::Failed),
+                    Some(CheckOutcome::Inconclusive),
+                    Some(CheckOutcome::NoData),
+                    None,
+                ];
+                let gate = ["a", "b", "c"][*gate % 3];
+                self.gates.says.insert(gate.into(), outcomes[*says % outcomes.len()]);
+            }
+            Event::SkipGate(stage, gate, color) => {
+                if let Some(color) = nth(self.colors.keys().cloned(), *color) {
+                    let gate = ["a", "b", "c"][*gate % 3].to_owned();
+                    self.on_stage(*stage, |stage| {
+                        stage.gates.skipped.insert(SkippedGate { gate, color });
+                    });
+                }
+            }
+            Event::PassStep(stage) => {
+                let name = self.stage_name(*stage);
+                let shift = self.memory.stages.get(&name).and_then(|memory| memory.shift.clone());
+                if let Some(shift) = shift {
+                    let step = PassedStep { index: shift.step.index, color: shift.to, started: shift.started };
+                    self.on_stage(*stage, |stage| {
+                        if let Shift::Steps { passed, .. } = &mut stage.shift {
+                            passed.insert(step);
+                        }
+                    });
+                }
+            }
             Event::PromoteUnknown(stage) => self.on_stage(*stage, |stage| {
                 spec::take_back(stage, None);
                 stage.color = Some("nowhere".into());
@@ -681,6 +712,7 @@ impl Sim {
         self.happen(&Event::FinishDeletes);
         self.happen(&Event::Own);
         self.gated.clear();
+        self.gates.says.clear();
     }
 
     /// Makes all of the spec valid; no stage is held because it was invalid.

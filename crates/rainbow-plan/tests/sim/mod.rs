@@ -12,6 +12,7 @@
 //! | `api` | the API server: which writes it refuses, and what a write does |
 //! | `world` | the caches of an operator |
 //! | `operator` | the operators: observe, plan, write |
+//! | `gates` | checks that stages ask for, and their outcomes |
 //! | `rules`, `checks`, `keeps`, `tiers`, `scalers` | what must hold |
 //! | `properties` | what histories are tried for |
 //! | `explore`, `script`, `spec`, `words` | how tests use the model |
@@ -24,6 +25,7 @@ mod cluster;
 mod connections;
 pub mod events;
 pub mod explore;
+pub mod gates;
 mod happen;
 pub mod history;
 mod keeps;
@@ -261,6 +263,7 @@ pub struct Sim {
     past: BTreeMap<String, VecDeque<(i64, BTreeSet<String>)>>,
     // The operators.
     pub operator: Operator,
+    pub gates: gates::SimGates,
     /// Time by which the clock of the operator that does not lead is ahead.
     pub other_clock: i64,
     /// Content of the caches, and when each was fresh. A cache that does not lag is always fresh.
@@ -338,6 +341,7 @@ impl Sim {
             reached: BTreeSet::new(),
             past: BTreeMap::new(),
             operator: Operator::default(),
+            gates: gates::SimGates::default(),
             other_clock: 0,
             shown: Shown::default(),
             lags: BTreeMap::new(),

@@ -79,13 +79,14 @@ impl Sim {
         self.check_plan(&world, &plan);
         self.decided = Some(world);
         let asks = self.ask_for(&plan.count);
+        let judged = self.follow_checks(&plan);
         let due = self.due(plan.chains);
         let announced = self.write_served(&plan.report);
         let Some(wrote) = self.carry_out_chains(due, run) else { return (true, None) };
         let changed = self.write_status(&plan.report);
         self.hear_sizes();
         let wake = plan.wake.map(|wake| wake.0 - self.operator.clock);
-        let wake = self.operator.chains.values().map(|chain| chain.until).chain(wake).min();
+        let wake = self.operator.chains.values().map(|chain| chain.until).chain(wake).chain(judged).min();
         (changed || announced || asks || wrote, wake.map(Time))
     }
 
@@ -168,6 +169,7 @@ impl Sim {
     pub fn crash(&mut self) {
         Kind::ALL.into_iter().for_each(|kind| self.refresh(kind));
         self.operator = Operator { clock: self.operator.clock, ..Operator::default() };
+        self.gates.asked.clear();
         // A new operator knows nothing of the time before: every pod may have been an endpoint until just now. The operator cannot tell of
         // which Service.
         for pod in self.pods.keys() {
@@ -234,6 +236,7 @@ impl Sim {
                 color.retired = told.retired;
                 color.sizes = told.sizes.clone();
                 color.demoted = told.demoted;
+                color.rejected_by = told.rejected_by.clone();
                 color.served = told.served.clone();
                 color.entries = told.entries.clone();
                 color.parts = told.parts.clone();

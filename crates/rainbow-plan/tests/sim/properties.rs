@@ -34,6 +34,49 @@ pub fn comes_to_rest(history: &History) {
     sim.check_rest();
 }
 
+/// Checks the same where stages have steps and gates. Gates pass in the end, and a user lets every pause pass.
+pub fn checked_comes_to_rest(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.let_steps_pass();
+    sim.settle();
+    sim.check_rest();
+}
+
+/// Checks that a release that a gate refuses ends on the color that served, and that this color never lost its pods: whatever happened
+/// before, and whichever gate it is.
+pub fn a_failed_gate_keeps_what_served(history: &History) {
+    let mut sim = under_rules(history, Rules::of(&[]));
+    sim.heal();
+    sim.broken.clear();
+    sim.spec.keep.live = 100;
+    sim.let_steps_pass();
+    for stage in &mut sim.spec.stages {
+        stage.gates.skipped.clear();
+    }
+    sim.pin_all();
+    sim.settle();
+    let before = sim.serving();
+    for gate in ["a", "b", "c"] {
+        sim.gates.says.insert(gate.into(), Some(CheckOutcome::Failed));
+    }
+    sim.happen(&Event::NewColor(63));
+    sim.settle();
+    let color = sim.spec.color.clone();
+    sim.spec.stages.iter_mut().for_each(|stage| stage.color = Some(color.clone()));
+    sim.settle();
+    let after = sim.serving();
+    for stage in sim.spec.stages.clone() {
+        let served = before.get(&stage.name).filter(|pods| !pods.is_empty());
+        let is_gated = sim.is_gated(&stage);
+        let Some(served) = served.filter(|_| is_gated) else { continue };
+        assert_eq!(after.get(&stage.name), Some(served), "stage {}\n{}", stage.name, sim.trace.join("\n"));
+        let memory = &sim.memory.stages[&stage.name];
+        assert!(memory.rejected.as_ref().is_some_and(|rejected| rejected.color == color), "{memory:?}");
+        assert!(sim.colors[&color].rejected_by.is_some(), "{:?}", sim.colors[&color]);
+    }
+}
+
 /// Checks the same where a stage may wait for a user between two tiers: the user lets it pass.
 pub fn tiers_come_to_rest(history: &History) {
     let mut sim = under_rules(history, Rules::of(&[]));

@@ -42,6 +42,8 @@ pub enum Rule {
     Scaled,
     /// No caller that is newer than its callee serves.
     Tiers,
+    /// No stage goes past a gate that has not passed.
+    Gates,
 }
 
 /// Rules that are watched.
@@ -65,6 +67,7 @@ impl Rules {
         Rule::WayBack,
         Rule::Scaled,
         Rule::Tiers,
+        Rule::Gates,
     ]);
 
     /// Returns the set of these rules.

@@ -36,6 +36,7 @@ pub fn waiting(waiting: &Waiting) -> String {
         }
         Waiting::RolledBack { color, gate: None } => format!("taken back from `{color}`"),
         Waiting::RolledBack { color, gate: Some(gate) } => format!("taken back from `{color}` by `{gate}`"),
+        Waiting::KeptForGates { stage, color } => format!("kept for the gates of `{color}` in `{stage}`"),
         Waiting::AtPause { index, color, until } => {
             let until = if until.is_some() { " for a time" } else { "" };
             format!("pauses at step {index} to `{color}`{until}")

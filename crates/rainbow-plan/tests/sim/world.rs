@@ -210,7 +210,7 @@ impl Sim {
             guard: shown.guard,
             budgets: shown.budgets.clone(),
             copies: BTreeMap::new(),
-            checks: BTreeMap::new(),
+            checks: self.check_outcomes(),
         }
     }
 
