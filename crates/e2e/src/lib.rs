@@ -30,6 +30,7 @@
 //! | `settings` | options of the suite |
 //! | `shell` | shell commands given by the user of the suite |
 //! | `wait` | waiting for a condition |
+//! | [`web`] | an HTTP server whose answers a test sets |
 
 mod app;
 mod cli;
@@ -56,6 +57,7 @@ mod scope;
 mod settings;
 mod shell;
 mod wait;
+pub mod web;
 
 pub use app::{App, OnSigterm, POD_PATIENCE, Pace, Port, PortTarget};
 pub use cli::{Cli, Output};

@@ -9,6 +9,7 @@
 //! | `config` | ConfigMaps and Secrets as part of a version |
 //! | `crash` | operators and nodes that fail |
 //! | `drain` | connections of draining colors |
+//! | `gates` | gates and steps |
 //! | `health` | versions that fail |
 //! | `holds` | manifests after `deploy` and `rollback` |
 //! | `hpa`, `scale` | autoscalers |
@@ -34,6 +35,7 @@ mod config;
 mod crash;
 mod documents;
 mod drain;
+mod gates;
 mod health;
 mod holds;
 mod hpa;
@@ -103,6 +105,10 @@ enum Needs {
     Cables,
     /// Test runs kubectl.
     Kubectl,
+    /// Test runs a Prometheus server.
+    Prometheus,
+    /// Requests are refused where a client lacks the right.
+    Rights,
     /// Autoscalers are moved by Kubernetes' own controller, by metrics that the test registers.
     Autoscalers,
     /// Operator of all namespaces may be installed and removed again, with no other test in parallel: only where Rainbow did not exist before,
@@ -116,6 +122,8 @@ impl Needs {
     fn met(self, settings: &Settings, cluster: Option<&Cluster>, reach: Option<&Reach>) -> bool {
         match self {
             Self::Kubectl => cluster.is_some_and(|cluster| cluster.kubectl().is_some()),
+            Self::Prometheus => cluster.is_some_and(|cluster| cluster.prometheus().is_some()),
+            Self::Rights => settings.cluster == ClusterKind::Current,
             Self::Embedded => settings.cluster == ClusterKind::Embedded,
             Self::Counted => reach != Some(&Reach::PortForward),
             Self::OperatorOutside => settings.operator == OperatorPlace::Outside,
@@ -135,6 +143,8 @@ impl Needs {
             Self::Processes => "pods of this machine",
             Self::Cables => "pods of this machine, nsenter, ip",
             Self::Kubectl => "kubectl",
+            Self::Prometheus => "Prometheus",
+            Self::Rights => "rights",
             Self::Autoscalers => "autoscalers that act",
             Self::Install => "two nodes, no Rainbow before",
             Self::CutNode => "node to cut off",
@@ -162,6 +172,7 @@ fn main() -> ExitCode {
 
     if let Some(cluster) = &cluster {
         println!("{}", which_kubectl(cluster));
+        println!("{}", which_prometheus(cluster));
     }
     let conclusion = libtest_mimic::run(&harness, trials(cluster.as_ref(), &settings, reach.as_ref()));
     let stopped = match cluster.map(Arc::try_unwrap) {
@@ -182,6 +193,16 @@ fn which_kubectl(cluster: &Cluster) -> String {
         Some(kubectl) => format!("kubectl: {} at {}", kubectl.version(), kubectl.program().display()),
         None => "kubectl: none on the PATH, so the tests of kubectl are ignored; \
                  KUBECTL=\"$(scripts/kubectl)\" has one built (docs/testing.md)"
+            .to_owned(),
+    }
+}
+
+/// Describes the Prometheus in use, as [`which_kubectl`] does.
+fn which_prometheus(cluster: &Cluster) -> String {
+    match cluster.prometheus() {
+        Some(program) => format!("Prometheus: {}", program.display()),
+        None => "Prometheus: none on the PATH, so the tests of its gates are ignored; \
+                 PROMETHEUS=\"$(scripts/prometheus)\" has one downloaded (docs/testing.md)"
             .to_owned(),
     }
 }
@@ -272,6 +293,10 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         serves::a_stage_named_like_a_living_color,
         serves::a_held_stage_has_a_budget,
         serves::stages_swap_their_node_ports,
+        gates::pods::a_version_that_breaks_under_load_is_taken_back,
+        gates::held::a_job_decides,
+        gates::held::own_requests_decide,
+        gates::held::a_person_approves,
         holds::a_tier_goes_after_a_deploy,
         watching::history_says_why,
         watching::a_wait_that_is_left_goes_on,
@@ -317,6 +342,21 @@ fn trials(cluster: Option<&Arc<Cluster>>, settings: &Settings, reach: Option<&Re
         drain::retire_is_refused_and_forced,
         drain::twenty_colors_at_once,
         drain::deleting_a_color_ends_no_other,
+    );
+    scoped!(&[Needs::Rights];
+        gates::held::approving_is_a_right_of_its_own,
+    );
+    // Servers of gates are on this machine, which an operator in the cluster does not reach.
+    scoped!(&[Needs::OperatorOutside];
+        gates::held::a_web_server_decides,
+        gates::steps::one_after_the_other,
+        gates::steps::a_failed_gate_goes_back,
+        gates::steps::between_tiers,
+    );
+    scoped!(&[Needs::Prometheus, Needs::OperatorOutside];
+        gates::metrics::a_version_that_answers_500_is_taken_back,
+        gates::metrics::a_slow_version_is_not_taken_again,
+        gates::metrics::no_data_holds_passes_or_fails,
     );
     scoped!(&[Needs::Kubectl];
         holds::an_old_manifest_undoes_no_rollback,

@@ -1,6 +1,6 @@
 //! Misbehaviour of a release that must not reach users: failing replies, leaks and crashes.
 
-use std::{io, process, thread, time::Duration};
+use std::{io, process, sync::Once, thread, time::Duration};
 
 use crate::settings::Faults;
 
@@ -8,24 +8,26 @@ use crate::settings::Faults;
 const STEP: Duration = Duration::from_millis(50);
 const MIB: u64 = 1024 * 1024;
 
-/// Starts the leak and the crash that the settings ask for.
-///
-/// # Errors
-/// When a thread cannot be started.
-pub fn start(faults: Faults) -> io::Result<()> {
+/// Begins to leak, or crashes, as the settings ask, at the client's request with this number, from 0 on. Probes break nothing: such a release
+/// becomes ready.
+pub fn begin(faults: Faults, number: u64) {
+    static LEAKS: Once = Once::new();
     if faults.leak_mib_per_second > 0 {
-        let bytes = leak_step(faults.leak_mib_per_second);
-        eprintln!("memory leaks: {} MiB a second", faults.leak_mib_per_second);
-        thread::Builder::new().spawn(move || leak(bytes))?;
+        LEAKS.call_once(|| start_leak(faults.leak_mib_per_second));
     }
-    if !faults.exit_after.is_zero() {
-        thread::Builder::new().spawn(move || {
-            thread::sleep(faults.exit_after);
-            eprintln!("the program crashes, as EXIT_AFTER_MS asks");
-            process::exit(1);
-        })?;
+    if faults.exit_after_requests > 0 && number >= faults.exit_after_requests {
+        eprintln!("the program crashes, as EXIT_AFTER_REQUESTS asks");
+        process::exit(1);
     }
-    Ok(())
+}
+
+fn start_leak(mib_per_second: u32) {
+    let bytes = leak_step(mib_per_second);
+    eprintln!("memory leaks: {mib_per_second} MiB a second");
+    let started: io::Result<_> = thread::Builder::new().spawn(move || leak(bytes));
+    if let Err(error) = started {
+        eprintln!("memory does not leak: {error}");
+    }
 }
 
 /// Returns whether the request with this number, from 0 on, fails. The failures are spread evenly, so that a few requests show the share.

@@ -56,7 +56,7 @@ struct State<H> {
     /// Number of requests read but not yet answered.
     busy: AtomicUsize,
     /// Number of clients' requests so far.
-    answered: AtomicU64,
+    requests: AtomicU64,
     /// Time of the last request of a client, in milliseconds since the start.
     last_request: AtomicU64,
     metrics: Metrics,
@@ -75,20 +75,19 @@ impl<H> State<H> {
 /// everything else by the handler.
 ///
 /// # Errors
-/// When the port cannot be listened on, signals cannot be listened for, or a thread cannot be started.
+/// When the port cannot be listened on, or signals cannot be listened for.
 pub fn serve(settings: Settings, handler: impl Fn() -> Reply + Send + Sync + 'static) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, settings.port))?;
     // In a container this is process 1, for which the kernel ignores signals without a handler: every mode needs one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     eprintln!("version {} listens on port {}", settings.version, settings.port);
-    faults::start(settings.faults)?;
     let state = Arc::new(State {
         settings,
         handler,
         started: Instant::now(),
         ending: AtomicBool::new(false),
         busy: AtomicUsize::new(0),
-        answered: AtomicU64::new(0),
+        requests: AtomicU64::new(0),
         last_request: AtomicU64::new(0),
         metrics: Metrics::default(),
     });
@@ -191,8 +190,10 @@ fn answer_client<H: Fn() -> Reply>(head: &Head, state: &State<H>) -> Reply {
         thread::sleep(Duration::from_millis(milliseconds.into()));
     }
     let Settings { faults, version, .. } = &state.settings;
+    let number = state.requests.fetch_add(1, Ordering::Relaxed);
+    faults::begin(*faults, number);
     thread::sleep(faults.delay);
-    if faults::fails(faults.fail_percent, state.answered.fetch_add(1, Ordering::Relaxed)) {
+    if faults::fails(faults.fail_percent, number) {
         return Reply { status: 500, body: format!("version {version} is broken") };
     }
     (state.handler)()
@@ -279,7 +280,7 @@ mod tests {
             started: Instant::now(),
             ending: AtomicBool::new(true),
             busy: AtomicUsize::new(0),
-            answered: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             last_request: AtomicU64::new(last_request),
             metrics: Metrics::default(),
         };
@@ -306,7 +307,7 @@ mod tests {
             started: Instant::now(),
             ending: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
-            answered: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             metrics: Metrics::default(),
         };

@@ -26,10 +26,10 @@ pub struct Faults {
     pub fail_percent: u8,
     /// `DELAY_MS`: time that every reply takes longer.
     pub delay: Duration,
-    /// `LEAK_MIB_PER_SECOND`: memory that is taken each second and never given back.
+    /// `LEAK_MIB_PER_SECOND`: memory that is taken each second from the first request on, and never given back.
     pub leak_mib_per_second: u32,
-    /// `EXIT_AFTER_MS`: time after the start at which the program ends with exit code 1. 0: never.
-    pub exit_after: Duration,
+    /// `EXIT_AFTER_REQUESTS`: number of requests after which the next one ends the program, with exit code 1. 0: never.
+    pub exit_after_requests: u64,
 }
 
 /// Reaction to SIGTERM.
@@ -85,7 +85,7 @@ impl Faults {
             fail_percent,
             delay: Duration::from_millis(variable("DELAY_MS", 0)?),
             leak_mib_per_second: variable("LEAK_MIB_PER_SECOND", 0)?,
-            exit_after: Duration::from_millis(variable("EXIT_AFTER_MS", 0)?),
+            exit_after_requests: variable("EXIT_AFTER_REQUESTS", 0)?,
         })
     }
 }
