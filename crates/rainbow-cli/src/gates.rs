@@ -1,7 +1,8 @@
 //! Gates and steps of a stage: what a shift waits for, and what its user can do about it.
 
 use rainbow_api::{
-    GateMoment, GateStatus, GateVerdict, PODS_GATE, PassedStep, Rainbow, ShiftStatus, Stage, StageStatus, StepKind,
+    GateMoment, GateStatus, GateVerdict, PODS_GATE, PassedStep, Rainbow, ShiftStatus, SkippedGate, Stage, StageStatus,
+    StepKind,
 };
 
 use crate::{hold, words::count};
@@ -190,11 +191,13 @@ pub(crate) fn verdict_word(verdict: GateVerdict) -> &'static str {
 
 /// Describes the moment at which a gate is asked for.
 pub(crate) fn moment(gate: &GateStatus) -> String {
-    let at = gate.at.unwrap_or_default();
     let text = match gate.moment {
         GateMoment::Before => "before".to_owned(),
-        GateMoment::During => format!("with {}", count(at.into(), "pod")),
-        GateMoment::Step => format!("at step {at}"),
+        GateMoment::During => match gate.at {
+            Some(pods) => format!("with {}", count(pods.into(), "pod")),
+            None => "between steps".to_owned(),
+        },
+        GateMoment::Step => gate.at.map_or_else(|| "at a step".to_owned(), |step| format!("at step {step}")),
         GateMoment::Between => return format!("after tier {}", gate.tier.as_deref().unwrap_or("-")),
         GateMoment::After => "after".to_owned(),
         GateMoment::Watch => "all along".to_owned(),
@@ -220,16 +223,6 @@ pub(crate) fn remedies(rainbow: &Rainbow, stage: &str, gate: &GateStatus) -> Vec
     approve.into_iter().chain([skip, back]).collect()
 }
 
-/// Returns who skipped gates of a stage for a color: `gate errors by ann`.
-pub(crate) fn skipped(rainbow: &Rainbow, stage: &str) -> Vec<String> {
-    let own = rainbow.spec.skipped_gates.iter().filter(|skipped| skipped.stage == stage);
-    own.map(|skipped| {
-        let by = skipped.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        format!("gate {} was skipped for {}{by}: {}", skipped.gate, skipped.color, skipped.reason)
-    })
-    .collect()
-}
-
 /// Gates that a user skips.
 #[derive(Clone, Debug)]
 pub(crate) struct Skip {
@@ -246,10 +239,18 @@ pub(crate) fn skip(
     skip: &Skip,
     by: Option<&String>,
 ) {
-    let is_new = |known: &&rainbow_api::SkippedGate| known.stage == stage && skip.gates.contains(&known.gate);
-    let stays = |known: &&rainbow_api::SkippedGate| known.stage != stage || known.color == color && !is_new(known);
-    let mut all: Vec<_> = rainbow.spec.skipped_gates.iter().filter(stays).cloned().collect();
-    all.extend(skip.gates.iter().map(|gate| rainbow_api::SkippedGate {
+    let known = |gate: &String| {
+        let is_it =
+            |known: &&SkippedGate| (known.stage.as_str(), &known.gate, known.color.as_str()) == (stage, gate, color);
+        rainbow.spec.skipped_gates.iter().find(is_it)
+    };
+    if skip.gates.iter().all(|gate| known(gate).is_some_and(|known| known.reason == skip.reason)) {
+        return;
+    }
+    let stays =
+        |known: &&SkippedGate| known.stage != stage || known.color == color && !skip.gates.contains(&known.gate);
+    let mut all: Vec<SkippedGate> = rainbow.spec.skipped_gates.iter().filter(stays).cloned().collect();
+    all.extend(skip.gates.iter().map(|gate| SkippedGate {
         stage: stage.to_owned(),
         gate: gate.clone(),
         color: color.to_owned(),
@@ -291,7 +292,7 @@ pub(crate) mod tests {
     pub(crate) fn gate(name: &str, moment: &str, verdict: &str, passed: i32) -> Value {
         json!({
             "name": name, "color": "v2", "moment": moment, "verdict": verdict, "since": "2026-01-01T00:01:00Z",
-            "counts": { "passed": passed },
+            "counts": { "passed": passed }, "at": (moment == "Step").then_some(3),
         })
     }
 

@@ -122,7 +122,10 @@ fn takes(rainbow: &Rainbow, stage: &Stage) -> Duration {
     // Tiers that move on their own take their time one after the other, with a pause behind each.
     let pause = shift.and_then(|shift| shift.tiers.as_ref()?.pause.as_ref()?.duration);
     let own = u32::try_from(rainbow_api::bound_tiers(&rainbow.spec.tiers).len()).unwrap_or_default();
-    one.saturating_mul(own.saturating_add(1)).saturating_add(pause.unwrap_or_default().0.saturating_mul(own))
+    // The wait goes on while gates are measured after the move.
+    let after = stage.gates.duration.unwrap_or_default().0;
+    let all = one.saturating_mul(own.saturating_add(1)).saturating_add(pause.unwrap_or_default().0.saturating_mul(own));
+    all.saturating_add(after)
 }
 
 #[cfg(test)]

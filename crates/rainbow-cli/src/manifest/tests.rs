@@ -265,6 +265,89 @@ fn fields_that_do_not_exist() {
     check(&cases);
 }
 
+#[test]
+fn gates_that_are_wrong() {
+    let gate = |fields: &str| spec(&format!("  gates:\n  - name: errors\n{fields}"));
+    let of_kind = |kind: &str, spec: &str| {
+        format!("apiVersion: rainbow.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: a }}\nspec: {spec}\n")
+    };
+    let cases: [(&str, String, &[&str]); 10] = [
+        (
+            "an expression",
+            gate("    web: { url: http://a }\n    successCondition: reslt == 1"),
+            &["8: rainbow `shop`: spec.gates[errors].successCondition: there is no `reslt`: use result or status"],
+        ),
+        (
+            "a pattern",
+            gate("    traffic:\n      pattern: '(a'"),
+            &["8: rainbow `shop`: spec.gates[errors].traffic.pattern: `(a` is no regular expression: unclosed group"],
+        ),
+        (
+            "a duration, of a gate that a stage names",
+            gate(
+                "    web: { url: http://a }\n    interval: soon\n  stages:\n  - { name: active, gates: { before: [errors] } }",
+            ),
+            &[
+                "8: rainbow `shop`: spec.gates[errors].interval: `soon` is no duration: write a number and a unit (ms, s, m, h), such as 30s or 1h30m",
+            ],
+        ),
+        (
+            "nothing to ask",
+            gate("    count: 2"),
+            &[
+                "6: rainbow `shop`: spec.gates[errors]: says nothing about how it is measured: set one of template, prometheus, web, job, traffic, manual",
+            ],
+        ),
+        (
+            "misspelt",
+            gate("    web: { url: http://a }\n    failurLimit: 2"),
+            &[
+                "8: rainbow `shop`: spec.gates[errors].failurLimit: there is no such field: did you mean `failureLimit`?",
+            ],
+        ),
+        (
+            "misspelt in the use of a template",
+            gate("    template: { nam: a, name: b }"),
+            &[
+                "7: rainbow `shop`: spec.gates[errors].template.nam: there is no such field, and `name` is there already: take this one out",
+            ],
+        ),
+        (
+            "no such gate",
+            spec("  stages:\n  - name: active\n    shift: { steps: [{ gate: errors }] }"),
+            &[
+                "7: rainbow `shop`: spec.stages[active].shift.steps[0].gate: there is no gate `errors`: add it to spec.gates",
+            ],
+        ),
+        (
+            "a flip",
+            gate("    web: { url: http://a }\n  stages:\n  - name: active\n    gates: { during: [errors] }"),
+            &[
+                "10: rainbow `shop`: spec.stages[active].gates.during: a flip has no steps between which a gate could be measured: use before or after, or shift.steps",
+            ],
+        ),
+        (
+            "a template",
+            of_kind("GateTemplate", "{ manual: {}, count: 0 }"),
+            &["4: gatetemplate `a`: spec.count: 0 is too few: use 1 or more measurements"],
+        ),
+        (
+            "an approval",
+            of_kind("Approval", "{ rainbow: shop, color: v2, by: ann, until: tomorrow }"),
+            &["4: approval `a`: spec.until: `tomorrow` is no time: write one such as 2026-12-01T12:00:00Z"],
+        ),
+    ];
+    check(&cases);
+}
+
+/// The source of the examples in the reference is valid.
+#[test]
+fn the_examples_of_the_reference_are_valid() {
+    let text = include_str!("../../../../examples/reference.yaml");
+    let found = parse(text);
+    assert_eq!((lines(&found.findings), found.documents.len()), (String::new(), 3));
+}
+
 /// Notations that YAML allows are all accepted.
 #[test]
 fn what_is_right_in_other_notations() {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rainbow_api::{ColorPhase, ConditionType, HumanDuration, Rainbow, Reason, ShiftPhase, ShiftStatus as Shift, Stage};
+use rainbow_api::{
+    ColorPhase, ConditionType, GateMoment, GateStatus, HumanDuration, Rainbow, Reason, ShiftPhase,
+    ShiftStatus as Shift, Stage,
+};
 
 use super::{Progress, interruptible, until};
 use crate::{
@@ -35,14 +38,21 @@ async fn is_ready(context: &Context, cluster: &Cluster, rainbow: &Rainbow, timeo
         }
         // A color that starts is awaited first: gates are asked for when its pods are ready.
         if !starts(&world.rainbow, view) {
-            let ends = world.rainbow.spec.stages.iter().find_map(|stage| ended(&world.rainbow, stage));
+            let ends = world.rainbow.spec.stages.iter().find_map(|stage| ended(&world.rainbow, stage, None));
             if let Some(ended) = ends {
                 return ended;
             }
         }
         match view.state {
             State::Ready => match stage::pinned(&world.rainbow).next() {
-                None => Progress::Done,
+                None => {
+                    let stages = world.rainbow.spec.stages.iter();
+                    let mut open = stages.filter_map(|stage| Some((&stage.name, after(&world.rainbow, stage)?)));
+                    match open.next() {
+                        Some((stage, open)) => Progress::Waiting(format!("{name}: stage {stage}: {open}")),
+                        None => Progress::Done,
+                    }
+                }
                 Some((stage, color)) => Progress::Held(format!("{name}: stage {} stays at {color}", stage.name)),
             },
             // A color that starts is awaited as long as it takes: a paused stage is no reason to end the wait before.
@@ -163,7 +173,7 @@ async fn is_served(
             return Progress::Unseen;
         };
         let spec = world.rainbow.spec.stages.iter().find(|known| known.name == stage);
-        if let Some(ended) = spec.and_then(|spec| ended(&world.rainbow, spec)) {
+        if let Some(ended) = spec.and_then(|spec| ended(&world.rainbow, spec, Some(color))) {
             return ended;
         }
         if let Some(shift) = &seen.shift {
@@ -175,7 +185,12 @@ async fn is_served(
             return Progress::Waiting(format!("stage {stage}: tier {} {from} → {to}, {moved} of {of} pods", tier.tier));
         }
         match (seen.color.as_deref() == Some(color), behind) {
-            (true, None) => return Progress::Done,
+            (true, None) => {
+                return match spec.and_then(|spec| after(&world.rainbow, spec)) {
+                    Some(open) => Progress::Waiting(format!("stage {stage}: serves {color}, {open}")),
+                    None => Progress::Done,
+                };
+            }
             // On the way back, callers come first.
             (true, Some(tier)) => {
                 let why = tier.message.as_deref().unwrap_or("it has yet to move");
@@ -209,10 +224,12 @@ async fn is_served(
 }
 
 /// Returns the end of a wait for a stage that does not go on by itself: a gate has rejected the color, or the stage waits for a person, at a pause
-/// of its steps or at a gate.
-fn ended(rainbow: &Rainbow, stage: &Stage) -> Option<Progress> {
+/// of its steps or at a gate. `awaited`: color that the wait is for, or any.
+fn ended(rainbow: &Rainbow, stage: &Stage, awaited: Option<&str>) -> Option<Progress> {
+    let is_awaited = |color: &str| awaited.is_none_or(|awaited| awaited == color);
     let (name, status) = (&stage.name, gates::status(rainbow, &stage.name)?);
-    if let (Some(color), Some(gate)) = (&status.rejected, &status.rejected_by) {
+    if let (Some(color), Some(gate)) = (status.rejected.as_ref().filter(|color| is_awaited(color)), &status.rejected_by)
+    {
         let known = status.gates.iter().rfind(|known| known.name == *gate && known.color == *color);
         let why = known.and_then(|known| known.message.as_deref()).map(|why| format!(": {why}")).unwrap_or_default();
         return Some(Progress::Never(format!("stage {name}: {color} failed gate {gate}{why}")));
@@ -221,22 +238,46 @@ fn ended(rainbow: &Rainbow, stage: &Stage) -> Option<Progress> {
     let shift =
         status.shift.as_ref().map(|shift| format!("{} of {} pods, ", shift.moved, shift.of)).unwrap_or_default();
     let shifts = status.tiers.iter().filter_map(|tier| tier.shift.as_ref()).chain(&status.shift);
-    if let Some(step) = gates::pause_step(rainbow, stage) {
+    if let Some(step) = gates::pause_step(rainbow, stage).filter(|step| is_awaited(&step.color)) {
         let mut at = shifts.filter(|shift| shift.started_at == step.shift).filter_map(|shift| Step::of(stage, shift));
         if at.any(|at| at.is_open_pause()) {
             let to = &step.color;
             return Some(Progress::Held(format!(
-                "stage {name} to {to}: {shift}pauses at step {}, as shift.steps says: `rainbow resume {named}` lets it go on,                  `rainbow abort {named}` goes back",
+                "stage {name} to {to}: {shift}pauses at step {}, as shift.steps says: `rainbow resume {named}` lets it go on, \
+                 `rainbow abort {named}` goes back",
                 step.step
             )));
         }
     }
     let blocking = gates::blocking(rainbow, name);
-    let gate = blocking.into_iter().find(|gate| gates::needs_person(rainbow, gate))?;
+    let gate = blocking.into_iter().find(|gate| is_awaited(&gate.color) && gates::needs_person(rainbow, gate))?;
     let why = gate.message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     let remedies = gates::remedies(rainbow, name, gate).join(", ");
     let (color, progress) = (&gate.color, gates::progress(rainbow, gate));
     Some(Progress::Held(format!("stage {name} to {color}: {shift}gate {} {progress}{why}: {remedies}", gate.name)))
+}
+
+/// Describes the gates that the color of a stage must still pass after the stage has moved. `None`: there are none.
+fn after(rainbow: &Rainbow, stage: &Stage) -> Option<String> {
+    let status = gates::status(rainbow, &stage.name)?;
+    let color = status.color.as_ref().filter(|color| status.approved.as_ref() != Some(*color))?;
+    // The first color of a stage was not moved to, and is not asked for gates.
+    status.previous.as_ref()?;
+    let is_skipped = |name: &String| {
+        let mut skipped = rainbow.spec.skipped_gates.iter();
+        skipped.any(|skip| (&skip.stage, &skip.gate, &skip.color) == (&stage.name, name, color))
+    };
+    let decides = |name: &&String| {
+        let found = rainbow.spec.gates.iter().find(|gate| gate.name == **name);
+        found.is_some_and(|gate| !gate.check.dry_run) && !is_skipped(name)
+    };
+    let words = |name: &String| {
+        let is_it = |gate: &&GateStatus| gate.name == *name && gate.moment == GateMoment::After && gate.color == *color;
+        let known = status.gates.iter().rfind(is_it);
+        known.map_or_else(|| format!("gate {name}"), |gate| format!("gate {name} {}", gates::progress(rainbow, gate)))
+    };
+    let open: Vec<String> = stage.gates.after.iter().filter(decides).map(words).collect();
+    (!open.is_empty()).then(|| format!("checked after the move: {}", open.join(", ")))
 }
 
 /// Returns the progress of a stage in a shift: its pods, its reason to wait, and its time.
@@ -317,7 +358,7 @@ mod tests {
     fn end(step: i32, gates: Value, change: impl FnOnce(&mut Rainbow)) -> String {
         let mut rainbow = at_step(step, gates);
         change(&mut rainbow);
-        match ended(&rainbow, &rainbow.spec.stages[0]) {
+        match ended(&rainbow, &rainbow.spec.stages[0], Some("v2")) {
             None => "goes on".into(),
             Some(Progress::Held(why)) => format!("held: {why}"),
             Some(Progress::Never(why)) => format!("failed: {why}"),
@@ -343,6 +384,22 @@ mod tests {
         let said = "held: stage active to v2: 1 of 5 pods, gate errors no data: `rainbow promote shop --stage active --to v2 --skip-gate \
                     errors --reason …` goes on without it, ";
         assert!(none.starts_with(said), "{none}");
+    }
+
+    #[test]
+    fn a_wait_ends_after_the_gates() {
+        let mut rainbow = at_step(6, json!([gate("errors", "After", "Running", 2)]));
+        rainbow.spec.stages[0].gates.after = vec!["errors".into()];
+        let stage = &mut rainbow.status.as_mut().unwrap().stages[0];
+        (stage.shift, stage.color, stage.previous) = (None, Some("v2".into()), Some("v1".into()));
+        let open = |rainbow: &Rainbow| after(rainbow, &rainbow.spec.stages[0]);
+        assert_eq!(open(&rainbow).as_deref(), Some("checked after the move: gate errors 2 of 3 good"));
+        let skipped = json!([{ "stage": "active", "gate": "errors", "color": "v2", "reason": "known" }]);
+        rainbow.spec.skipped_gates = serde_json::from_value(skipped).unwrap();
+        assert_eq!(open(&rainbow), None);
+        rainbow.spec.skipped_gates.clear();
+        rainbow.status.as_mut().unwrap().stages[0].approved = Some("v2".into());
+        assert_eq!(open(&rainbow), None);
     }
 
     #[test]

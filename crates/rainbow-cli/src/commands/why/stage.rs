@@ -54,7 +54,8 @@ pub(super) fn explain(rainbow: &Rainbow, stage: &Stage, view: &View, now: Timest
     }
     for wait in found {
         why.waits.push(wait.waits);
-        why.ends.extend(wait.ends);
+        let new: Vec<String> = wait.ends.into_iter().filter(|end| !why.ends.contains(end)).collect();
+        why.ends.extend(new);
     }
     why
 }
