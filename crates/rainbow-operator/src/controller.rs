@@ -246,7 +246,7 @@ impl Operator {
             }
             News::TemplatesChanged => {
                 let all = self.reconcilers.iter_mut();
-                concerned.extend(all.filter(|(_, known)| known.templates_changed()).map(|(key, _)| Arc::clone(key)));
+                concerned.extend(all.filter_map(|(key, known)| known.templates_changed().then(|| Arc::clone(key))));
             }
         }
         for key in concerned {

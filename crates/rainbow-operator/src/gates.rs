@@ -34,3 +34,6 @@ mod web;
 pub(crate) use place::Site;
 pub(crate) use run::{GateStatuses, Gates};
 pub(crate) use task::{Answered, Measurer, News};
+
+#[cfg(test)]
+mod tests;
