@@ -38,3 +38,6 @@ pub use expression::condition_mistake;
 pub(crate) use place::Site;
 pub(crate) use run::{GateStatuses, Gates};
 pub(crate) use task::{Answered, Measurer, News};
+
+#[cfg(test)]
+mod tests;

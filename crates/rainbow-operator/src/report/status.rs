@@ -482,12 +482,37 @@ mod tests {
         }
     }
 
+    /// A verdict is written at once, since the next operator continues from it. A measurement waits for others.
+    #[test]
+    fn a_verdict_is_more_urgent_than_a_measurement() {
+        let with = |change: &dyn Fn(&mut GateStatus)| {
+            let mut gate: GateStatus = serde_json::from_value(serde_json::json!({
+                "name": "errors", "color": "v2", "moment": "After", "verdict": "Running", "since": "2026-11-30T19:00:00Z",
+            }))
+            .unwrap();
+            change(&mut gate);
+            let stage = StageStatus { name: "active".into(), gates: vec![gate], ..StageStatus::default() };
+            RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }
+        };
+        let running = with(&|_| ());
+        let none = StageStatus { name: "active".into(), ..StageStatus::default() };
+        let none = RainbowStatus { stages: vec![none], ..RainbowStatus::default() };
+        let measured = with(&|gate| gate.counts.passed = 1);
+        let failed = with(&|gate| gate.verdict = GateVerdict::Failed);
+        let ended = with(&|gate| gate.ended_at = Some("2026-11-30T19:01:00Z".into()));
+        assert_eq!(rainbow_difference(&running, &running), Difference::None);
+        assert_eq!(rainbow_difference(&none, &running), Difference::Minor);
+        assert_eq!(rainbow_difference(&running, &measured), Difference::Minor);
+        assert_eq!(rainbow_difference(&running, &failed), Difference::Major);
+        assert_eq!(rainbow_difference(&running, &ended), Difference::Major);
+    }
+
     fn status(report: &Report, old: &RainbowStatus, now: Time) -> RainbowStatus {
         because(report, None, old, now)
     }
 
     fn because(report: &Report, cause: Option<Obstacle>, old: &RainbowStatus, now: Time) -> RainbowStatus {
-        let (names, troubles, overlaps) = (&NAMES, &Troubles::new(), &Overlaps::new());
+        let (names, troubles, overlaps, gates) = (&NAMES, &Troubles::new(), &Overlaps::new(), &GateStatuses::new());
         let causes = cause.into_iter().collect();
         let holds = &[Hold {
             stage: "smoke".into(),
@@ -505,7 +530,7 @@ mod tests {
             troubles,
             overlaps,
             holds,
-            gates: &GateStatuses::new(),
+            gates,
             old,
             now,
         };
