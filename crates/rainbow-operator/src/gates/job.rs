@@ -84,7 +84,7 @@ async fn look(question: &Question<'_>, gate: &JobGate, name: &str) -> Result<Loo
     }
     let status = job.status.clone().unwrap_or_default();
     let ended = condition(&status, "Complete").map(|_| None).or_else(|| condition(&status, "Failed").map(Some));
-    let Some(failed) = ended else { return running(question, &jobs, &job, name).await };
+    let Some(failed) = ended else { return running(question, gate, &jobs, &job).await };
     if is_of_earlier_release(question, &job) {
         delete(&jobs, &job, name).await?;
         return Ok(Look::Runs(messages::job_goes(name)));
@@ -103,14 +103,25 @@ async fn look(question: &Question<'_>, gate: &JobGate, name: &str) -> Result<Loo
 }
 
 /// Looks at the pods of a Job that has not ended. A Job whose pod cannot start is deleted: a later start would answer a measurement that is over.
-async fn running(question: &Question<'_>, jobs: &Api<Job>, job: &Job, name: &str) -> Result<Look, String> {
-    let pods = pods(question, job, name).await?;
-    if let Some(says) = pods.iter().find_map(does_not_start) {
-        delete(jobs, job, name).await?;
-        return Err(messages::of_job(name, &says));
+async fn running(question: &Question<'_>, gate: &JobGate, jobs: &Api<Job>, job: &Job) -> Result<Look, String> {
+    let name = job.name_any();
+    let pods = pods(question, job, &name).await?;
+    let unscheduled = pods.iter().find_map(not_scheduled);
+    let is_late = is_late(question, gate, job);
+    if let Some(says) = pods.iter().find_map(does_not_start).or_else(|| unscheduled.clone().filter(|_| is_late)) {
+        delete(jobs, job, &name).await?;
+        return Err(messages::of_job(&name, &says));
     }
-    let waits = pods.iter().find_map(not_scheduled).map(|says| messages::of_job(name, &says));
-    Ok(Look::Runs(waits.unwrap_or_else(|| messages::job_runs(name))))
+    let waits = unscheduled.map(|says| messages::of_job(&name, &says));
+    Ok(Look::Runs(waits.unwrap_or_else(|| messages::job_runs(&name))))
+}
+
+/// Returns whether most of a Job's time is over. At its end the Job controller deletes the pods, and what the scheduler says of them is lost.
+fn is_late(question: &Question<'_>, gate: &JobGate, job: &Job) -> bool {
+    let Some(created) = job.creation_timestamp() else { return false };
+    let most = job_manifest::deadline(gate).mul_f64(0.9).as_millis();
+    let age = question.clock.now().0.saturating_sub(clock::from_timestamp(created.0).0);
+    u128::try_from(age).is_ok_and(|age| age >= most)
 }
 
 /// Returns whether a Job that has ended was made when the stage had another change: the same color came to the stage before.

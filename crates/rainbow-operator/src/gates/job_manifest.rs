@@ -29,13 +29,17 @@ pub(super) fn name(question: &Question<'_>) -> String {
     names::gate_job(&question.place.rainbow, &check.gate, &measurement)
 }
 
+/// Returns the time after which a Job is ended.
+pub(super) fn deadline(gate: &JobGate) -> Duration {
+    gate.deadline.map_or(DEADLINE, |deadline| deadline.0)
+}
+
 /// Returns the Job of a measurement.
 ///
 /// # Errors
 /// Fails where the gate's template is none, in words.
 pub(super) fn job(question: &Question<'_>, gate: &JobGate) -> Result<Value, String> {
     let place = question.place;
-    let deadline = gate.deadline.map_or(DEADLINE, |deadline| deadline.0);
     Ok(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -50,7 +54,7 @@ pub(super) fn job(question: &Question<'_>, gate: &JobGate) -> Result<Value, Stri
         },
         "spec": {
             "backoffLimit": gate.backoff_limit.unwrap_or(0).max(0),
-            "activeDeadlineSeconds": deadline.as_secs().max(1),
+            "activeDeadlineSeconds": deadline(gate).as_secs().max(1),
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": template(question, &gate.template)?,
         },

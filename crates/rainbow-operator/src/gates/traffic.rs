@@ -120,7 +120,7 @@ impl Target {
         let addresses: Vec<SocketAddr> = match found {
             Ok(Ok(addresses)) => addresses.collect(),
             Ok(Err(error)) => return Err(messages::no_address_of(&host, &error)),
-            Err(_) => return Err(messages::no_address_of(&host, &messages::no_answer(PATIENCE))),
+            Err(_) => return Err(messages::no_address_of(&host, &messages::no_reply(PATIENCE))),
         };
         match addresses.is_empty() {
             true => Err(messages::no_address_of(&host, &messages::NO_ANSWER_OF_NAMES)),
@@ -167,7 +167,7 @@ impl Traffic {
             Ok(Ok((status, body))) => Ok(self.rule.judge(status.as_u16(), &body)),
             Ok(Err(Unanswered::Failed(says))) => Ok(Reply::Failed(says)),
             Ok(Err(Unanswered::NotSent(says))) => Err(says),
-            Err(_) => Ok(Reply::Failed(messages::no_answer(self.patience))),
+            Err(_) => Ok(Reply::Failed(messages::no_reply(self.patience))),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Measurements of gates: what a provider waits for, and what it has found.
 
-use rainbow_api::FreezeWindow;
+use rainbow_api::{FreezeWindow, HumanDuration};
 use rainbow_plan::Time;
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use super::{plural, to_the_second};
 
@@ -182,6 +182,11 @@ pub(crate) fn traffic(requests: u32, failed: u32, mixed: u32, seen: &[(String, u
     let named: u32 = seen.iter().map(|(_, count)| count).sum();
     let rest = if named < failed.saturating_add(mixed) { ", …" } else { "" };
     format!("{counts}: {}{rest}", seen.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Describes a request without a reply in time.
+pub(crate) fn no_reply(patience: Duration) -> String {
+    format!("no reply within {}", HumanDuration(patience))
 }
 
 pub(crate) fn no_ports(tier: &str) -> String {

@@ -8,6 +8,7 @@ use kube::{
 };
 use rainbow_api::GateCheck;
 use rainbow_plan::{Check, Moment, Time};
+use tokio::time::Instant;
 
 struct Cluster {
     client: Client,
@@ -15,6 +16,8 @@ struct Cluster {
     place: Place,
     since: Time,
     number: u32,
+    /// Time that has passed since the start, in seconds.
+    passed: i64,
 }
 
 impl Cluster {
@@ -38,14 +41,14 @@ impl Cluster {
             args: Vec::new(),
         };
         let gate = serde_json::from_value(gate).unwrap();
-        Self { client: api.client("default"), gate, place, since: Time(1_790_000_000_123), number: 0 }
+        Self { client: api.client("default"), gate, place, since: Time(1_790_000_000_123), number: 0, passed: 0 }
     }
 
     async fn measure(&self) -> Answer {
         let check = Check { stage: "active".into(), gate: "smoke".into(), color: "v2".into(), moment: Moment::Before };
         let question = Question {
             client: &self.client,
-            clock: Clock::System,
+            clock: Clock::Tokio { base: Time(Clock::System.now().0 + self.passed * 1_000), start: Instant::now() },
             via: CountVia::Api,
             check: &check,
             gate: &GateCheck::default(),
@@ -202,6 +205,16 @@ async fn a_job_that_takes_too_long_is_an_error() {
     cluster.end("Failed", "DeadlineExceeded", "Job was active longer than specified deadline").await;
     let expected = format!("error: Job `{name}`: Job was active longer than specified deadline: {waits}");
     assert_eq!(why(cluster.measure().await), expected);
+
+    // Before the deadline takes the pod and what the scheduler says of it.
+    let mut cluster = Cluster::start(check_with(json!({})));
+    cluster.measure().await;
+    let condition = json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available" });
+    cluster.pod(json!({ "conditions": [condition] })).await;
+    cluster.passed = 530;
+    assert_eq!(why(cluster.measure().await), format!("pending: Job `{name}`: {waits}"));
+    cluster.passed = 545;
+    assert_eq!(why(cluster.measure().await), format!("error: Job `{name}`: {waits}"));
 }
 
 /// The same color may come to a stage again within the hour for which a Job is kept.
