@@ -117,7 +117,7 @@ const ALL: &[(&str, &[Example])] = &[
             ("Another stage, to a version by name", "rainbow promote shop --stage canary --to v3"),
             (
                 "Although a gate has not passed",
-                "rainbow promote shop --to v3 --skip-gate errors --reason 'known, fixed in v4'",
+                "rainbow promote shop --to v3 --skip-gate errors --reason \"known, fixed in v4\"",
             ),
         ],
     ),
@@ -147,9 +147,9 @@ const ALL: &[(&str, &[Example])] = &[
     (
         "approve",
         &[
-            ("What waits for an approval", "rainbow approve shop --reason 'tested by hand'"),
+            ("The gate that waits", "rainbow approve shop --reason \"tested by hand\""),
             ("One gate, for two hours", "rainbow approve shop --gate release --until 2h"),
-            ("In a freeze, for a reason that it allows", "rainbow approve shop --reason 'incident 4711'"),
+            ("In a freeze, for a reason that it allows", "rainbow approve shop --reason \"incident 4711\""),
         ],
     ),
     ("abort", &[("Back to where the shift began", "rainbow abort shop --wait")]),

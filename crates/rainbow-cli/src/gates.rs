@@ -215,10 +215,11 @@ pub(crate) fn remedies(rainbow: &Rainbow, stage: &str, gate: &GateStatus) -> Vec
     let approve = is_manual(rainbow, name).then(|| format!("`rainbow approve {named} --gate {name}` lets it pass"));
     let skip =
         format!("`rainbow promote {named} --to {} --skip-gate {name} --reason …` goes on without it", gate.color);
-    let is_moving = status(rainbow, stage).is_some_and(|status| shifts(status).next().is_some());
-    let back = match is_moving {
-        true => format!("`rainbow abort {named}` goes back"),
-        false => format!("`rainbow rollback {named}` keeps or takes it back"),
+    let back = match gate.moment {
+        GateMoment::After => format!("`rainbow rollback {named}` goes back"),
+        GateMoment::Before | GateMoment::During | GateMoment::Step | GateMoment::Between | GateMoment::Watch => {
+            format!("`rainbow abort {named}` goes back")
+        }
     };
     approve.into_iter().chain([skip, back]).collect()
 }

@@ -23,6 +23,7 @@ const LONGEST_PREFIX: usize = 57;
 
 /// Arguments of `rainbow approve`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("stage", |arg| arg.help("Name of the stage (default: the one that waits for an approval)")))]
 pub(crate) struct Args {
     #[command(flatten)]
     stage: StageArgs,
