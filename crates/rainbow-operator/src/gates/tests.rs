@@ -517,7 +517,7 @@ async fn a_check_runs_from_the_first_plan_that_names_it_to_the_last() {
     // What has passed is measured as long as it is asked for, and may fail.
     shop.until(&after, CheckOutcome::Failed).await;
     let status = shop.gates.statuses()["active"][0].clone();
-    assert_eq!(status.message.as_deref(), Some("1 bad measurements; the last: `result[0] < 0.1` is false"));
+    assert_eq!(status.message.as_deref(), Some("1 bad measurement; the last: `result[0] < 0.1` is false"));
     assert!(status.decided_at.is_some() && status.ended_at.is_none());
     let asked = server.received().len();
     shop.checks.clear();

@@ -79,9 +79,7 @@ pub(super) fn reason(
 ) -> Option<String> {
     let limit = |limit: Option<i32>, default: i32| limit.unwrap_or(default).max(0);
     match verdict {
-        GateVerdict::Failed => {
-            Some(messages::too_many("bad measurements", counts.failed, limit(gate.failure_limit, 0), last))
-        }
+        GateVerdict::Failed => Some(messages::too_many("bad", counts.failed, limit(gate.failure_limit, 0), last)),
         GateVerdict::Inconclusive if counts.inconclusive > limit(gate.inconclusive_limit, 0) => {
             Some(messages::too_many(
                 "inconclusive measurements",
@@ -90,10 +88,7 @@ pub(super) fn reason(
                 last,
             ))
         }
-        GateVerdict::Inconclusive => {
-            let (number, limit) = (counts.consecutive_errors, limit(gate.consecutive_error_limit, ERRORS));
-            Some(messages::too_many("errors in a row", number, limit, last))
-        }
+        GateVerdict::Inconclusive => Some(messages::errors_in_a_row(counts.consecutive_errors, last)),
         GateVerdict::NoData => Some(messages::NO_DATA.to_owned()),
         GateVerdict::Running | GateVerdict::Passed | GateVerdict::Skipped => last.map(str::to_owned),
     }
@@ -226,7 +221,7 @@ mod tests {
         let failed = reason(GateVerdict::Failed, Some("`result < 1` is false"));
         assert_eq!(failed.as_deref(), Some("3 bad measurements, more than 2; the last: `result < 1` is false"));
         let errors = reason(GateVerdict::Inconclusive, None);
-        assert_eq!(errors.as_deref(), Some("5 errors in a row, more than 4"));
+        assert_eq!(errors.as_deref(), Some("5 measurements in a row without an answer"));
     }
 
     #[test]

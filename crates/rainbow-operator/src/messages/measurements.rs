@@ -165,11 +165,19 @@ pub(crate) fn no_templates(template: &str, why: &str) -> String {
 }
 
 /// Describes the end of a gate: the measurements that decided, and the reason of the last one.
-pub(crate) fn too_many(what: &str, number: i32, limit: i32, last: Option<&str>) -> String {
+pub(crate) fn too_many(kind: &str, number: i32, limit: i32, last: Option<&str>) -> String {
+    let measurements = if number == 1 { "measurement" } else { "measurements" };
+    let limit = if limit == 0 { String::new() } else { format!(", more than {limit}") };
     let last = last.map_or_else(String::new, |last| format!("; the last: {last}"));
-    match limit {
-        0 => format!("{number} {what}{last}"),
-        _ => format!("{number} {what}, more than {limit}{last}"),
+    format!("{number} {kind} {measurements}{limit}{last}")
+}
+
+/// Describes the end of a gate whose question is not answered.
+pub(crate) fn errors_in_a_row(number: i32, last: Option<&str>) -> String {
+    let last = last.map_or_else(String::new, |last| format!("; the last: {last}"));
+    match number {
+        1 => format!("1 measurement without an answer{last}"),
+        _ => format!("{number} measurements in a row without an answer{last}"),
     }
 }
 

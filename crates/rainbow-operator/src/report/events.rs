@@ -404,6 +404,44 @@ mod tests {
         RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }
     }
 
+    fn gate(verdict: GateVerdict, change: impl FnOnce(&mut GateStatus)) -> RainbowStatus {
+        let mut gate: GateStatus = serde_json::from_value(json!({
+            "name": "errors", "color": "v2", "moment": "After", "verdict": verdict, "since": "2026-01-01T00:00:00Z",
+            "measurements": [{ "at": "2026-01-01T00:00:00Z", "outcome": "Failed", "value": "0.5" }],
+            "message": "1 bad measurements",
+        }))
+        .unwrap();
+        change(&mut gate);
+        let stage = StageStatus { name: "active".into(), gates: vec![gate], ..StageStatus::default() };
+        RainbowStatus { stages: vec![stage], ..RainbowStatus::default() }
+    }
+
+    #[test]
+    fn each_verdict_of_a_gate_is_one_event() {
+        use GateVerdict::{Failed, Inconclusive, NoData, Passed, Running};
+        let running = || gate(Running, |_| ());
+        for (verdict, reason, message) in [
+            (Passed, EventReason::GatePassed, "has passed with 0.5: 1 bad measurements"),
+            (Failed, EventReason::GateFailed, "has failed with 0.5: 1 bad measurements"),
+            (Inconclusive, EventReason::GateInconclusive, "is inconclusive with 0.5: 1 bad measurements"),
+            (NoData, EventReason::GateNoData, "has no data with 0.5"),
+        ] {
+            let decided = gate(verdict, |_| ());
+            let message = format!("stage active: gate errors of color v2 {message}");
+            let note = Note { warning: verdict != Passed, ..Note::normal(reason, message) };
+            assert_eq!(of_rainbow(&running(), &decided), std::slice::from_ref(&note));
+            assert_eq!(of_rainbow(&RainbowStatus::default(), &decided), [note]);
+            assert_eq!(of_rainbow(&decided, &decided), []);
+            assert_eq!(of_rainbow(&decided, &running()), []);
+        }
+        let dry = of_rainbow(&running(), &gate(Failed, |gate| gate.dry_run = true));
+        assert!(!dry[0].warning && dry[0].message.contains("has failed with 0.5 (dry run): "), "{dry:?}");
+        let watched = |gate: &mut GateStatus| gate.moment = GateMoment::Watch;
+        assert_eq!(of_rainbow(&running(), &gate(Passed, watched)), []);
+        let tier = of_rainbow(&running(), &gate(Failed, |gate| gate.tier = Some("api".into())));
+        assert!(tier[0].message.starts_with("stage active, tier api: gate errors "), "{tier:?}");
+    }
+
     #[track_caller]
     fn check(old: RainbowStatus, new: RainbowStatus, expected: &[(&str, &str)]) {
         let notes = of_rainbow(&old, &new);
