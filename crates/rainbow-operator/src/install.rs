@@ -129,8 +129,8 @@ fn rights(install: &Install) -> Vec<Value> {
         rule(&["discovery.k8s.io"], &["endpointslices"], &["get", "list", "watch"]),
         // One budget for each Rainbow whose pods hold connections.
         rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
-        // Gates that all Rainbows share, and approvals of colors at manual gates.
-        rule(&["rainbow.dev"], &["gatetemplates", "approvals"], &["get", "list", "watch"]),
+        // Gates that all Rainbows share.
+        rule(&["rainbow.dev"], &["gatetemplates"], &["get", "list", "watch"]),
         // Jobs of gates.
         rule(&["batch"], &["jobs"], &["get", "list", "watch", "create", "delete"]),
         // One autoscaler for each instance of a tier with `autoscale`. Those of others are read.

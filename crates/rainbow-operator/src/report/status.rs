@@ -406,7 +406,8 @@ fn memory(stage: &StageStatus) -> impl PartialEq + '_ {
     };
     let gates: Vec<_> = gates.map(gate).collect();
     // A pause or a gate begins when the status says so.
-    let step = |shift: &Option<ShiftStatus>| shift.as_ref().map(|shift| (shift.step, shift.step_since.clone()));
+    let step =
+        |shift: &Option<ShiftStatus>| shift.as_ref().and_then(|shift| Some((shift.step?, shift.step_since.clone())));
     let tier = |tier: &TierStatus| {
         let degraded = (tier.degraded_since.clone(), tier.degraded_color.clone());
         // The callers follow when it is known for how long a tier has served them, so `since` is included.
