@@ -140,9 +140,20 @@ mod tests {
         let text = fs::read_to_string(root().join(super::EXAMPLES)).unwrap();
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         for document in documents {
-            let (spec, unreadable) = rainbow_api::read_spec(&document["spec"]);
-            assert!(unreadable.is_empty(), "{unreadable:?}");
-            let errors = rainbow_api::validate(&spec);
+            let spec = document["spec"].clone();
+            let errors = match document["kind"].as_str() {
+                Some("Rainbow") => {
+                    let (read, mut errors) = rainbow_api::read_spec(&spec);
+                    errors.extend(rainbow_api::validate(&read));
+                    errors
+                }
+                Some("GateTemplate") => rainbow_api::validate_template(&serde_json::from_value(spec).unwrap()),
+                Some("Approval") => {
+                    let _: rainbow_api::ApprovalSpec = serde_json::from_value(spec).unwrap();
+                    Vec::new()
+                }
+                other => panic!("{other:?}"),
+            };
             assert!(errors.is_empty(), "{errors:?}");
         }
     }
