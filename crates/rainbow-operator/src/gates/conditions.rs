@@ -174,7 +174,6 @@ mod tests {
         }
         let deep = format!("{}true{}", "true ? ".repeat(500), " : false".repeat(500));
         assert!(matches!(isolated(move || truth(&deep, json!(1))).await, Ok(Err(Problem::Invalid(_)))));
-        #[expect(clippy::panic, reason = "that is what is tested")]
         let fault = isolated(|| -> u8 { panic!("a fault of the interpreter") }).await;
         assert_eq!(fault, Err(messages::CONDITION_CRASHED));
         let slow = isolated(|| std::thread::sleep(LONGEST + Duration::from_secs(1))).await;
