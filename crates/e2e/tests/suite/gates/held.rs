@@ -106,10 +106,9 @@ pub(crate) async fn own_requests_decide(scope: &mut Scope) -> Result<()> {
     let traffic = scope.load("frontend-active").await?;
     scope.apply_manifest(&with_variable(release("failing", "v2"), "frontend", "FAIL_PERCENT", "10"))?;
     let failed = has_verdict(scope, &app, "own", "failing", "Failed").await?;
-    ensure!(
-        failed["measurements"].to_string().contains("\\\"failed\\\":4") || failed.to_string().contains("4 failed"),
-        "{failed}"
-    );
+    let value = failed["measurements"][0]["value"].as_str().unwrap_or_default();
+    let value: Value = serde_json::from_str(value)?;
+    ensure!(value["requests"] == 40 && value["failed"] == 4 && value["mixed"] == 0, "{failed}");
     let mut mixed = release("mixed", "v2");
     for tier in mixed["spec"]["tiers"].as_array_mut().into_iter().flatten().filter(|tier| tier["name"] == "backend") {
         tier["template"]["spec"]["containers"][0]["image"] = json!("backend:v1");
