@@ -34,7 +34,7 @@ pub(crate) async fn a_web_server_decides(scope: &mut Scope) -> Result<()> {
     let app = flips();
     let release = |version: &str| {
         let gate = json!({
-            "name": "check", "interval": "250ms", "successCondition": "result == true",
+            "name": "check", "interval": "1s", "successCondition": "result == true",
             "web": {
                 "url": server.url("/check/{{color}}?tier={{tier}}"), "method": "POST", "body": "{{stage}}", "jsonPath": "{$.data.ok}",
                 "authentication": { "bearer": { "secretKeyRef": { "name": "web", "key": "token" } } },
@@ -70,7 +70,7 @@ pub(crate) async fn a_job_decides(scope: &mut Scope) -> Result<()> {
         let pattern = "frontend:{v} - backend:{v}";
         let arguments = ["http://$(CANDIDATE)/", "--closed", "1", "--for", "0.5", "--pattern", pattern];
         let container = json!({ "name": "test", "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments });
-        json!([{ "name": "test", "interval": "250ms", "job": { "template": { "spec": { "containers": [container] } } } }])
+        json!([{ "name": "test", "interval": "1s", "job": { "template": { "spec": { "containers": [container] } } } }])
     };
     let failing = |manifest: Value| with_variable(manifest, "frontend", "FAIL_PERCENT", "50");
     scope.deploy(&app, "v1", "active").await?;
@@ -96,7 +96,7 @@ pub(crate) async fn a_job_decides(scope: &mut Scope) -> Result<()> {
 /// Checks requests that Rainbow sends itself: failing and mixed replies of a candidate are seen before any client gets them.
 pub(crate) async fn own_requests_decide(scope: &mut Scope) -> Result<()> {
     let app = flips();
-    let gates = json!([{ "name": "own", "interval": "250ms", "traffic": { "requests": 40, "pattern": PATTERN } }]);
+    let gates = json!([{ "name": "own", "interval": "1s", "traffic": { "requests": 40, "pattern": PATTERN } }]);
     let release = |color: &str, version: &str| {
         let mut manifest = gated(&app, version, gates.clone(), behind("own", color));
         manifest["spec"]["color"] = json!(color);
