@@ -1,25 +1,31 @@
 //! Prometheus server of a test, which scrapes the pods of the test's namespace.
 //!
 //! The server runs on this machine, from which pods cannot be reached on every cluster. So it scrapes them through the API server's proxy, with the
-//! credentials of the test's kubeconfig.
+//! credentials of the test's kubeconfig. Debian builds Prometheus without its discovery of Kubernetes' pods, so this module lists the pods, and
+//! writes them into a file that the server watches.
 
 use std::{
     fs::File,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use kube::config::Kubeconfig;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams, config::Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::{eventually, load, programs};
 
 /// Time from one scrape to the next, which a scrape may take. One that fails is made again.
 const INTERVAL: &str = "500ms";
+/// Interval at which the pods are listed.
+const LOOK: Duration = Duration::from_millis(250);
 /// Line in the server's log that has the address, since the server chooses its port.
 const LISTENS: &str = "msg=\"Listening on\" address=";
 
@@ -42,6 +48,8 @@ pub(crate) fn find(wanted: Option<&str>) -> Result<Option<PathBuf>> {
 #[derive(Debug)]
 pub struct Prometheus {
     child: Child,
+    /// Task that lists the pods.
+    lister: JoinHandle<()>,
     address: String,
     /// Directory of the configuration, the credentials and the data.
     _dir: TempDir,
@@ -49,12 +57,13 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// Starts the server for the pods of a namespace, and waits until it answers.
-    pub(crate) async fn start(program: &Path, kubeconfig: &Path, namespace: &str) -> Result<Self> {
+    pub(crate) async fn start(program: &Path, kubeconfig: &Path, pods: Api<Pod>, namespace: &str) -> Result<Self> {
         let dir = TempDir::with_prefix("rainbow-prometheus-")?;
         let settings = dir.path().join("prometheus.yml");
         let access = Access::write(kubeconfig, dir.path())?;
+        let file = dir.path().join("targets.json");
         // JSON is valid YAML.
-        std::fs::write(&settings, access.configuration(kubeconfig, namespace).to_string())?;
+        std::fs::write(&settings, access.configuration(&file).to_string())?;
         let log = dir.path().join("log");
         let child = Command::new(program)
             .arg(format!("--config.file={}", settings.display()))
@@ -65,7 +74,10 @@ impl Prometheus {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))?;
-        let mut server = Self { child, address: String::new(), _dir: dir };
+        let Access { server, path, .. } = access;
+        let targets = Targets { pods, namespace: namespace.to_owned(), server, path, file };
+        let lister = tokio::spawn(targets.keep());
+        let mut server = Self { child, lister, address: String::new(), _dir: dir };
         server.address = eventually("Prometheus listens", || async {
             let text = std::fs::read_to_string(&log)?;
             let address = text.lines().find_map(|line| line.split_once(LISTENS));
@@ -108,6 +120,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
+        self.lister.abort();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -158,37 +171,59 @@ impl Access {
         Ok(Self { server, path, credentials })
     }
 
-    /// Builds the server's configuration. Series have the labels `color`, `tier` and `pod`.
-    fn configuration(&self, kubeconfig: &Path, namespace: &str) -> Value {
-        let copy = |label: &str, to: &str| json!({ "source_labels": [label], "target_label": to });
-        let keep = |label: &str, regex: &str| json!({ "source_labels": [label], "regex": regex, "action": "keep" });
-        let pod = "__meta_kubernetes_pod_name";
-        let mut scrape = json!({
-            "job_name": "pods",
-            "scheme": "https",
-            "kubernetes_sd_configs": [{ "role": "pod", "kubeconfig_file": kubeconfig, "namespaces": { "names": [namespace] } }],
-            "relabel_configs": [
-                keep("__meta_kubernetes_pod_phase", "Running"),
-                // A pod is a target once for each port of its containers, the counter's included.
-                keep("__meta_kubernetes_pod_container_port_name", "http"),
-                keep("__meta_kubernetes_pod_labelpresent_rainbow_dev_tier", "true"),
-                copy("__meta_kubernetes_pod_label_rainbow_dev_color", "color"),
-                copy("__meta_kubernetes_pod_label_rainbow_dev_tier", "tier"),
-                copy(pod, "pod"),
-                copy(pod, "instance"),
-                {
-                    "source_labels": [pod, "__meta_kubernetes_pod_container_port_number"],
-                    "separator": ":",
-                    "target_label": "__metrics_path__",
-                    "replacement": format!("{}/api/v1/namespaces/{namespace}/pods/$1/proxy/metrics", self.path),
-                },
-                { "target_label": "__address__", "replacement": self.server },
-            ],
-        });
+    /// Builds the server's configuration, for the targets of a file.
+    fn configuration(&self, targets: &Path) -> Value {
+        let mut scrape = json!({ "job_name": "pods", "scheme": "https", "file_sd_configs": [{ "files": [targets] }] });
         for (field, value) in self.credentials.as_object().into_iter().flatten() {
             scrape[field] = value.clone();
         }
         json!({ "global": { "scrape_interval": INTERVAL, "scrape_timeout": INTERVAL }, "scrape_configs": [scrape] })
+    }
+}
+
+/// Lister of the targets. It writes those of a namespace into a file, whenever they change.
+struct Targets {
+    pods: Api<Pod>,
+    namespace: String,
+    server: String,
+    path: String,
+    file: PathBuf,
+}
+
+impl Targets {
+    async fn keep(self) {
+        let mut written = String::new();
+        loop {
+            // A list that fails is asked for again.
+            if let Ok(pods) = self.pods.list(&ListParams::default().labels("rainbow.dev/tier")).await {
+                let targets = Value::from_iter(pods.items.iter().filter_map(|pod| self.target(pod))).to_string();
+                if targets != written && self.write(&targets).is_ok() {
+                    written = targets;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Returns the target of a pod that runs. Its series have the labels `color`, `tier` and `pod`.
+    fn target(&self, pod: &Pod) -> Option<Value> {
+        let runs = pod.status.as_ref()?.phase.as_deref() == Some("Running");
+        let containers = &pod.spec.as_ref()?.containers;
+        let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
+        let port = ports.find(|port| port.name.as_deref() == Some("http")).filter(|_| runs)?.container_port;
+        let (name, namespace) = (pod.name_any(), &self.namespace);
+        let path = format!("{}/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics", self.path);
+        let label = |key: &str| pod.labels().get(key);
+        let (color, tier) = (label("rainbow.dev/color"), label("rainbow.dev/tier"));
+        let labels = json!({ "__metrics_path__": path, "color": color, "tier": tier, "pod": name, "instance": name });
+        Some(json!({ "targets": [self.server], "labels": labels }))
+    }
+
+    /// Replaces the file in one step: the server reads it at any time.
+    fn write(&self, targets: &str) -> std::io::Result<()> {
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, targets)?;
+        std::fs::rename(new, &self.file)
     }
 }
 
@@ -253,10 +288,9 @@ mod tests {
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
         let access = Access::write(&kubeconfig, dir.path()).unwrap();
-        let scrape = access.configuration(&kubeconfig, "n")["scrape_configs"][0].clone();
+        let scrape = access.configuration(Path::new("/targets.json"))["scrape_configs"][0].clone();
         assert_eq!(scrape["authorization"]["credentials"], "t");
         assert_eq!(std::fs::read_to_string(scrape["tls_config"]["ca_file"].as_str().unwrap()).unwrap(), "a");
-        let rules = scrape["relabel_configs"].to_string();
-        assert!(rules.contains("/x/api/v1/namespaces/n/pods/$1/proxy/metrics"), "{rules}");
+        assert_eq!((access.server.as_str(), access.path.as_str()), ("10.0.0.1:6443", "/x"));
     }
 }

@@ -98,7 +98,7 @@ impl Scope {
     /// Starts a Prometheus server that scrapes this namespace's pods.
     pub async fn prometheus(&self) -> Result<Prometheus> {
         let program = self.prometheus.as_deref().context("the suite has no Prometheus")?;
-        Prometheus::start(program, &self.kubeconfig, &self.namespace).await
+        Prometheus::start(program, &self.kubeconfig, self.api(), &self.namespace).await
     }
 
     /// Returns whether this is the embedded cluster.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::{App, Pace, Scope};
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const LATENCY: &str = r#"sum(http_request_duration_seconds_sum{color="{{color}}"
 
 fn on_prometheus(name: &str, address: &str, query: &str, condition: &str) -> Value {
     json!({
-        "name": name, "interval": "250ms", "successCondition": condition,
+        "name": name, "interval": "1s", "successCondition": condition,
         "prometheus": { "address": address, "query": query },
     })
 }
@@ -53,7 +53,9 @@ pub(crate) async fn a_version_that_answers_500_is_taken_back(scope: &mut Scope) 
     is_taken_back(scope, &app, "errors", "v2", "v1").await?;
     let gate = has_verdict(scope, &app, "errors", "v2", "Failed").await?;
     ensure!(gate["moment"] == "During" && gate["at"] == 1, "{gate}");
-    ensure!(gate["measurements"][0]["value"].is_string(), "{gate}");
+    let last =
+        gate["measurements"].as_array().and_then(|measurements| measurements.last()).context("no measurement")?;
+    ensure!(last["outcome"] == "Failed" && last["value"].is_string() && last["query"].is_string(), "{gate}");
     scope.answers("frontend-active", &app.reply("v1")).await?;
     let after: BTreeSet<String> = scope.pods("v1").await?.into_values().flatten().filter_map(|pod| pod.uid()).collect();
     ensure!(after.is_subset(&before), "pods of v1 were started");

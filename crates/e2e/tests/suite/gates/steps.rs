@@ -13,7 +13,7 @@ const PODS: u32 = 4;
 /// Builds a gate that is good when the server says `{"ok": true}`, bad when it says false, and neither when it says nothing.
 fn on_server(server: &WebServer) -> Value {
     json!([{
-        "name": "errors", "interval": "250ms", "inconclusiveLimit": 1000, "count": 1,
+        "name": "errors", "interval": "1s", "inconclusiveLimit": 1000, "count": 1,
         "successCondition": "result == true", "failureCondition": "result == false",
         "web": { "url": server.url("/{{color}}"), "jsonPath": "{$.ok}" },
     }])
