@@ -152,7 +152,10 @@ pub(crate) fn moved_forward(view: &View<'_>, situation: &Situation<'_>) -> Optio
     let since = memory.since.filter(|_| memory.color.as_ref() == Some(name))?;
     let previous = view.color_in(&situation.stage.name, memory.previous.as_deref()?)?;
     let is_forward = view.colors[serving].revision > view.colors[previous].revision;
-    let can_return = has_ready(view, situation.stage, previous) && !view.colors[previous].deleting;
+    // Pods that are not ready for a moment are still a way back.
+    let instance = view.entry_instance(situation.stage, previous);
+    let has_pods = has_ready(view, situation.stage, previous) || instance.is_some_and(|own| view.asked(own) > 0);
+    let can_return = has_pods && !view.colors[previous].deleting;
     (is_forward && can_return).then(|| (serving, view.sent_to_at(&situation.key, since)))
 }
 

@@ -164,7 +164,13 @@ fn approved(view: &View<'_>, situation: &Situation<'_>, judgement: &Judgement) -
     let serving = situation.serving.map(|color| view.colors[color].name.clone())?;
     match judgement {
         Judgement::Approved => Some(serving),
-        Judgement::Nothing => situation.memory.approved.clone().filter(|approved| *approved == serving),
+        // A stage that has nothing to go back to, or that has gone back, has nothing to judge.
+        Judgement::Nothing => {
+            let is_at_rest = matches!(situation.points, ServiceTarget::Instance(_)) && situation.memory.since.is_some();
+            let is_known = situation.memory.color.as_ref() == Some(&serving);
+            let known = situation.memory.approved.clone().filter(|approved| *approved == serving);
+            known.or_else(|| (!situation.stage.gates.after.is_empty() && is_at_rest && is_known).then_some(serving))
+        }
         Judgement::Open { .. } => None,
     }
 }
