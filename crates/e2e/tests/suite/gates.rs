@@ -69,7 +69,7 @@ async fn is_taken_back(scope: &Scope, app: &App, gate: &str, color: &str, back: 
     .await
 }
 
-/// Waits until the operator has acted on the current spec, and checks that the active stage serves a color and does not move.
+/// Waits until the operator has acted on the current spec, and checks that the active stage serves a color and that no pod has moved.
 async fn stays_at(scope: &Scope, app: &App, color: &str) -> Result<()> {
     eventually("the operator has seen the spec", || async {
         let rainbow = scope.rainbow(app).await?;
@@ -79,7 +79,9 @@ async fn stays_at(scope: &Scope, app: &App, color: &str) -> Result<()> {
     })
     .await?;
     let stage = scope.stage(app, "active").await?;
-    ensure!(stage["color"] == color && stage["shift"].is_null(), "{stage}");
+    // A stage that waits for a gate before it moves has a shift with no pod moved.
+    let moved = stage["shift"]["moved"].as_i64().unwrap_or(0);
+    ensure!(stage["color"] == color && moved == 0, "{stage}");
     Ok(())
 }
 
