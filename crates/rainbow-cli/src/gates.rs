@@ -70,7 +70,9 @@ pub(crate) fn pause_step(rainbow: &Rainbow, stage: &Stage) -> Option<PassedStep>
     };
     let is_passed = |step: &PassedStep| {
         let mut known = rainbow.spec.passed_steps.iter();
-        known.any(|known| (&known.stage, known.step, &known.shift) == (&step.stage, step.step, &step.shift))
+        known.any(|known| {
+            (&known.stage, known.step, &known.color, &known.shift) == (&step.stage, step.step, &step.color, &step.shift)
+        })
     };
     shifts(status).filter_map(at_pause).find(|step| !is_passed(step))
 }
@@ -324,6 +326,9 @@ pub(crate) mod tests {
         assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), None);
         // What was passed in an earlier shift is passed no more.
         rainbow.spec.passed_steps[0].shift = "2025-01-01T00:00:00Z".into();
+        assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), Some(step.clone()));
+        // So is what was passed for another color of the same shift.
+        rainbow.spec.passed_steps[0] = PassedStep { color: "v1".into(), ..step.clone() };
         assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), Some(step));
         let at_gate = at_step(3, json!([]));
         assert_eq!(pause_step(&at_gate, &at_gate.spec.stages[0]), None);
