@@ -40,7 +40,7 @@ HISTORIES ?= 100000
 explore: ## Many random histories for the planner, for hours; continues where it was stopped
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 EXPLORE=$(HISTORIES) EXPLORE_DIR=$(abspath $(CARGO_TARGET_DIR)/explore/histories) \
 		cargo test --target-dir $(CARGO_TARGET_DIR)/explore -p rainbow-plan --no-fail-fast \
-		--test properties --test many_colors --test wide -- $(ARGS)
+		--test properties --test many_colors --test wide --test tiers --test checked -- $(ARGS)
 
 # ARGS are options of the suite, such as ARGS="--load-command 'k3s ctr images import {archive}' shift::".
 test-kubernetes: ## The end-to-end tests on the cluster of the current kubeconfig (docs/testing.md)

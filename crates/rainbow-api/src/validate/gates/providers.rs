@@ -107,19 +107,8 @@ fn manual(manual: &ManualGate, path: &str, errors: &mut Errors) {
 }
 
 fn freeze(window: &FreezeWindow, path: &str, errors: &mut Errors) {
-    let fields = window.schedule.split_whitespace().count();
-    if fields != 5 {
-        errors.add(
-            format!("{path}.schedule"),
-            format!(
-                "`{}` has {fields} fields, and a cron expression has 5: minute, hour, day, month and day of the week, such as \
-                 `0 16 * * FRI`",
-                window.schedule
-            ),
-        );
-    }
-    if window.duration == HumanDuration::default() {
-        errors.add(format!("{path}.for"), "0s is too short: use a time such as 64h");
+    for (field, mistake) in window.mistakes() {
+        errors.add(format!("{path}.{field}"), mistake);
     }
 }
 

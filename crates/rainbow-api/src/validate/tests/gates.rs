@@ -122,8 +122,13 @@ fn ways_to_measure() {
         (
             "manual",
             json!({ "freeze": [{ "schedule": "0 16", "for": "1h" }] }),
-            "freeze[0].schedule: `0 16` has 2 fields, and a cron expression has 5: minute, hour, day, month and day of the week, such as \
+            "freeze[0].schedule: `0 16` is no schedule: write five fields (minute, hour, day of the month, month, day of the week), such as \
              `0 16 * * FRI`",
+        ),
+        (
+            "manual",
+            json!({ "freeze": [{ "schedule": "0 16 * * FRI", "for": "1h", "timeZone": "Berlin" }] }),
+            "freeze[0].timeZone: `Berlin` is no time zone: write a name of the IANA database, such as `Europe/Berlin`",
         ),
     ] {
         check(&format!("spec.gates[errors].{name}.{expected}"), |spec| spec["gates"] = of(name, settings));
