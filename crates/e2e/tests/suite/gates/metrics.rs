@@ -11,10 +11,10 @@ use traffic::FailureKind;
 use super::{few_failed, gated, has_verdict, is_taken_back, rejected_by, stays_at, with_variable};
 
 /// Number of frontends: one that fails gets a small share of the clients.
-const FRONTENDS: u32 = 10;
-/// Share of the replies that are errors. It has no value as long as no client has called the color.
+const FRONTENDS: u32 = 5;
+/// Share of the replies that are errors. It has no value before 20 requests of clients, which are too few to judge by.
 const ERRORS: &str = r#"sum(http_requests_total{color="{{color}}",tier="{{tier}}",code=~"5.."})
-    / (sum(http_requests_total{color="{{color}}",tier="{{tier}}"}) > 0)"#;
+    / (sum(http_requests_total{color="{{color}}",tier="{{tier}}"}) > 20)"#;
 /// Mean time of a reply, in seconds.
 const LATENCY: &str = r#"sum(http_request_duration_seconds_sum{color="{{color}}",tier="{{tier}}"})
     / (sum(http_request_duration_seconds_count{color="{{color}}",tier="{{tier}}"}) > 0)"#;
@@ -32,7 +32,7 @@ fn wide(mut manifest: Value) -> Value {
     manifest
 }
 
-/// Checks that a stage takes itself back from a v2 that answers 500 to a fifth of its requests, with the first of its ten pods, and with no pod
+/// Checks that a stage takes itself back from a v2 that answers 500 to a tenth of its requests, with the first of its five pods, and with no pod
 /// start. A measurement a second finds it before 1 % of the requests of the release have failed.
 pub(crate) async fn a_version_that_answers_500_is_taken_back(scope: &mut Scope) -> Result<()> {
     let prometheus = scope.prometheus().await?;
@@ -45,7 +45,7 @@ pub(crate) async fn a_version_that_answers_500_is_taken_back(scope: &mut Scope) 
     scope.answers("frontend-active", &app.reply("v1")).await?;
     let traffic = scope.load("frontend-active").await?;
     prometheus.has(r#"http_requests_total{color="v1",tier="frontend",code="200"} > 0"#).await?;
-    scope.apply_manifest(&with_variable(release("v2"), "frontend", "FAIL_PERCENT", "20"))?;
+    scope.apply_manifest(&with_variable(release("v2"), "frontend", "FAIL_PERCENT", "10"))?;
     scope.serves(&app, "smoke", "v2").await?;
     scope.cli.run(&["promote", app.name]).await?;
     scope.has_moved(&app, 1).await?;
