@@ -211,7 +211,7 @@ fn help_and_versions_need_no_cluster() {
     assert!(rainbow(&["help", "exit-codes"]).stdout.contains("130  ended by Ctrl-C"));
     let version = rainbow(&["version", "--client", "-o", "json"]);
     assert_eq!(version.stdout, format!("{{\n  \"client\": \"{}\"\n}}\n", env!("CARGO_PKG_VERSION")));
-    assert_eq!(rainbow(&["install", "--dry-run"]).stdout.matches("kind: CustomResourceDefinition").count(), 2);
+    assert_eq!(rainbow(&["install", "--dry-run"]).stdout.matches("kind: CustomResourceDefinition").count(), 4);
 }
 
 #[test]

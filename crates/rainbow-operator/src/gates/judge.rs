@@ -63,7 +63,13 @@ pub(super) fn judge(gate: &GateCheck, answer: Answer) -> Judgement {
             Judged { outcome, value: None, query, message: Some(messages::NO_DATA.to_owned()) }
         }
         Answer::Value { result, names, is_good, query } => {
-            let (outcome, message) = by_conditions(gate, &result, &names, is_good);
+            let (outcome, condition) = by_conditions(gate, &result, &names, is_good);
+            // A Job, requests of our own and a person say more than the value does.
+            let own = names.iter().find(|(name, _)| *name == "message").and_then(|(_, own)| own.as_str());
+            let message = match (own, condition) {
+                (Some(own), Some(condition)) => Some(format!("{own}; {condition}")),
+                (own, condition) => condition.or_else(|| own.map(str::to_owned)),
+            };
             Judged { outcome, value: Some(shown(&result)), query, message }
         }
     })
@@ -183,6 +189,22 @@ mod tests {
             let found = judged(&gate("result[0] < 1", "", on_no_data), Answer::NoData { query: query.clone() });
             assert_eq!((found.outcome, found.query), (expected, query));
         }
+    }
+
+    #[test]
+    fn a_provider_says_more_than_a_value() {
+        let answer = |result: Value| Answer::Value {
+            result,
+            names: vec![("message", json!("approved by ann"))],
+            is_good: true,
+            query: None,
+        };
+        let message = |gate: &GateCheck, result: Value| judged(gate, answer(result)).message.unwrap();
+        assert_eq!(message(&gate("", "", OnNoData::Hold), json!(true)), "approved by ann");
+        assert_eq!(
+            message(&gate("result > 1", "", OnNoData::Hold), json!(1)),
+            "approved by ann; `result > 1` is false"
+        );
     }
 
     #[test]
