@@ -154,7 +154,7 @@ impl Access {
         for (field, data, file) in files {
             if let Some(data) = data.as_str() {
                 let file = dir.join(field);
-                let options = File::options().write(true).create(true).mode(0o600).open(&file)?;
+                let options = File::options().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
                 std::io::Write::write_all(&mut &options, &BASE64_STANDARD.decode(data)?)?;
                 tls[field] = json!(file);
             } else if file.is_string() {
