@@ -179,6 +179,18 @@ pub(crate) fn progress(rainbow: &Rainbow, gate: &GateStatus) -> String {
     bad.fold(good, |text, part| text + &part)
 }
 
+/// Returns the reason of a gate's state. Of one that waits for an approval, that is what its author asks: the state and the command are said
+/// anyway.
+pub(crate) fn reason<'a>(rainbow: &'a Rainbow, gate: &'a GateStatus) -> Option<&'a str> {
+    let message = gate.message.as_deref()?;
+    let known = rainbow.spec.gates.iter().find(|known| known.name == gate.name);
+    let manual = known.and_then(|known| known.check.manual.as_ref());
+    match manual.filter(|_| message.contains("`rainbow approve ")) {
+        Some(manual) => manual.message.as_deref(),
+        None => Some(message),
+    }
+}
+
 /// Returns a verdict in a word or two.
 pub(crate) fn verdict_word(verdict: GateVerdict) -> &'static str {
     match verdict {

@@ -717,7 +717,8 @@ impl<'s, 'a> Shifter<'s, 'a> {
             started: memory.map(|shift| shift.started).or_else(|| self.last_joined()).unwrap_or(self.view.now),
             next_step: progress.next_step,
             step: progress.step,
-            steps: pace::steps(self.situation.stage),
+            // A way back has no steps.
+            steps: if self.permission == Permission::whole() { 0 } else { pace::steps(self.situation.stage) },
         })
     }
 

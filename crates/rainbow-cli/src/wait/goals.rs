@@ -251,7 +251,7 @@ fn ended(rainbow: &Rainbow, stage: &Stage, awaited: Option<&str>) -> Option<Prog
     }
     let blocking = gates::blocking(rainbow, name);
     let gate = blocking.into_iter().find(|gate| is_awaited(&gate.color) && gates::needs_person(rainbow, gate))?;
-    let why = gate.message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    let why = gates::reason(rainbow, gate).map(|why| format!(": {why}")).unwrap_or_default();
     let remedies = gates::remedies(rainbow, name, gate).join(", ");
     let (color, progress) = (&gate.color, gates::progress(rainbow, gate));
     Some(Progress::Held(format!("stage {name} to {color}: {shift}gate {} {progress}{why}: {remedies}", gate.name)))

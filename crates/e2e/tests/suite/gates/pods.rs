@@ -18,8 +18,9 @@ pub(crate) async fn a_version_that_breaks_under_load_is_taken_back(scope: &mut S
         with_variable(v2, "frontend", "EXIT_AFTER_REQUESTS", "20")
     } else {
         let mut v2 = with_variable(v2, "frontend", "LEAK_MIB_PER_SECOND", "100");
-        let container = &mut v2["spec"]["tiers"][1]["template"]["spec"]["containers"][0];
-        container["resources"] = json!({ "limits": { "memory": "64Mi" } });
+        for tier in v2["spec"]["tiers"].as_array_mut().into_iter().flatten().filter(|tier| tier["name"] == "frontend") {
+            tier["template"]["spec"]["containers"][0]["resources"] = json!({ "limits": { "memory": "64Mi" } });
+        }
         v2
     };
     scope.apply_manifest(&v2)?;

@@ -166,8 +166,8 @@ impl About<'_> {
     fn gates(&self) -> Vec<Wait> {
         let wait = |gate: &GateStatus| {
             let name = &gate.name;
-            let why =
-                gate.message.as_deref().map(|why| format!(": {}", words::aged(why, self.now))).unwrap_or_default();
+            let why = gates::reason(self.rainbow, gate).map(|why| format!(": {}", words::aged(why, self.now)));
+            let why = why.unwrap_or_default();
             let progress = gates::progress(self.rainbow, gate);
             let waits = format!("gate {name} of {} {}: {progress}{why}", gate.color, gates::moment(gate));
             let by_itself = !gates::needs_person(self.rainbow, gate);
