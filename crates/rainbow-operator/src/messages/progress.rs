@@ -9,41 +9,8 @@ use super::{
 };
 use crate::domain::{Names, Urgency};
 
-/// Describes the stages that move: which, from where to where, and how far they are.
-pub(crate) fn shifting(report: &Report) -> Option<String> {
-    let one = |name: String, report: &StageReport| {
-        let shift =
-            report.shift.as_ref().filter(|shift| !matches!(shift.phase, ShiftPhase::Paused | ShiftPhase::Waiting))?;
-        let step = format!("{} of {} pods", shift.moved, shift.of);
-        Some(format!("{name} moves from {} to {}: {step}", shift.from, shift.to))
-    };
-    let of_stage = |stage: &StageReport| {
-        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
-        let tiers = stage.tiers.iter().filter_map(tier);
-        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
-    };
-    let shifts: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
-    (!shifts.is_empty()).then(|| shifts.join("; "))
-}
-
-/// Describes the stages that wait between two tiers, or at a step that is a pause.
-pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
-    let step = |stage: &StageReport| match stage.waiting.as_ref()? {
-        waiting @ (Waiting::BetweenTiers { .. } | Waiting::AtPause { .. }) => {
-            Some(format!("stage {}: {}", stage.name, reasons::waiting(waiting, None, names)))
-        }
-        _ => None,
-    };
-    let steps: Vec<String> = report.stages.iter().filter_map(step).collect();
-    (!steps.is_empty()).then(|| steps.join("; "))
-}
-
-/// Describes the stages that wait for a gate.
-pub(crate) fn gated(report: &Report, names: &Names<'_>) -> Option<String> {
-    let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
-        waiting @ Waiting::ForGate { .. } => Some(format!("{name}: {}", reasons::waiting(waiting, None, names))),
-        _ => None,
-    };
+/// Describes stages, and tiers that move on their own, one after the other. `one` has the name of each, and says nothing of most.
+fn of_parts(report: &Report, one: impl Fn(String, &StageReport) -> Option<String>) -> Option<String> {
     let of_stage = |stage: &StageReport| {
         let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
         let tiers = stage.tiers.iter().filter_map(tier);
@@ -51,24 +18,42 @@ pub(crate) fn gated(report: &Report, names: &Names<'_>) -> Option<String> {
     };
     let all: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
     (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Describes the stages that move: which, from where to where, and how far they are.
+pub(crate) fn shifting(report: &Report) -> Option<String> {
+    of_parts(report, |name, report| {
+        let shift = report.shift.as_ref();
+        let shift = shift.filter(|shift| !matches!(shift.phase, ShiftPhase::Paused | ShiftPhase::Waiting))?;
+        let step = format!("{} of {} pods", shift.moved, shift.of);
+        Some(format!("{name} moves from {} to {}: {step}", shift.from, shift.to))
+    })
+}
+
+/// Describes the stages that wait between two tiers, or at a step that is a pause.
+pub(crate) fn steps(report: &Report, names: &Names<'_>) -> Option<String> {
+    let is_step = |waiting: &Waiting| matches!(waiting, Waiting::BetweenTiers { .. } | Waiting::AtPause { .. });
+    waiting_for(report, names, is_step)
+}
+
+/// Describes the stages that wait for a gate.
+pub(crate) fn gated(report: &Report, names: &Names<'_>) -> Option<String> {
+    waiting_for(report, names, |waiting| matches!(waiting, Waiting::ForGate { .. }))
 }
 
 /// Describes the stages whose tiers must still follow: callers wait for callees, and on the way back callees wait for the end of newer
 /// callers.
 pub(crate) fn following(report: &Report, names: &Names<'_>) -> Option<String> {
-    let one = |name: String, report: &StageReport| match report.waiting.as_ref()? {
-        waiting @ (Waiting::ForTier { .. } | Waiting::ForNewerCallers { .. }) => {
-            Some(format!("{name}: {}", reasons::waiting(waiting, None, names)))
-        }
-        _ => None,
-    };
-    let of_stage = |stage: &StageReport| {
-        let tier = |tier: &TierReport| one(format!("tier {} of stage {}", tier.tier, stage.name), &tier.report);
-        let tiers = stage.tiers.iter().filter_map(tier);
-        tiers.chain(one(format!("stage {}", stage.name), stage)).collect::<Vec<_>>()
-    };
-    let all: Vec<String> = report.stages.iter().flat_map(of_stage).collect();
-    (!all.is_empty()).then(|| all.join("; "))
+    let follows = |waiting: &Waiting| matches!(waiting, Waiting::ForTier { .. } | Waiting::ForNewerCallers { .. });
+    waiting_for(report, names, follows)
+}
+
+/// Describes the stages and tiers that wait for certain reasons.
+fn waiting_for(report: &Report, names: &Names<'_>, is_one: impl Fn(&Waiting) -> bool) -> Option<String> {
+    of_parts(report, |name, report| {
+        let waiting = report.waiting.as_ref().filter(|waiting| is_one(waiting))?;
+        Some(format!("{name}: {}", reasons::waiting(waiting, None, names)))
+    })
 }
 
 /// Returns who holds a stage since when, with a space before it where it is known.
