@@ -14,7 +14,6 @@ use crate::{GateArgument, GateCheck};
     doc = "Approval of a color at a manual gate.",
     kind = "Approval",
     plural = "approvals",
-    category = "rainbow",
     namespaced,
     printcolumn = r#"{"name":"Rainbow","type":"string","jsonPath":".spec.rainbow"}"#,
     printcolumn = r#"{"name":"Color","type":"string","jsonPath":".spec.color"}"#,
@@ -64,7 +63,6 @@ pub struct ApprovalSpec {
     doc = "Gate that Rainbows of all namespaces use by its name.",
     kind = "GateTemplate",
     plural = "gatetemplates",
-    category = "rainbow",
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

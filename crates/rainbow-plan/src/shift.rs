@@ -541,7 +541,9 @@ impl<'s, 'a> Shifter<'s, 'a> {
         if began && members.iter().any(|pod| crate::view::serves(pod)) {
             return Some(Selection::Members);
         }
-        let choices: Vec<ColorId> = serving.iter().chain(self.target.color.iter()).copied().collect();
+        // A color behind a closed gate does not take the place of one that has lost its pods.
+        let target = self.target.color.filter(|_| serving.is_none() || self.may_move_all());
+        let choices: Vec<ColorId> = serving.into_iter().chain(target).collect();
         let ready =
             choices.iter().find(|color| has_ready(self.view, stage, **color) || self.has_ready_outside(**color));
         let chosen = ready.or(choices.first()).or(self.target.wanted.as_ref())?;

@@ -170,8 +170,9 @@ pub(crate) fn of_edit(action: &Action, world: &World, status: &RainbowStatus) ->
     let colors =
         [known.color.as_ref(), known.target.as_ref(), shift.map(|shift| &shift.from), shift.map(|shift| &shift.to)];
     let is_known = |instance: &InstanceName| {
+        // A stage may have the instance for itself.
         let known = |color: &&rainbow_plan::Color| colors.iter().flatten().any(|name| **name == color.name);
-        world.colors.iter().filter(known).any(|color| color.instances.values().any(|own| own == instance))
+        world.colors.iter().filter(known).any(|color| domain::has_version(color, instance))
     };
     let edited = match before {
         Selection::Other => true,

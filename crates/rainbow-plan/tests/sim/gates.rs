@@ -70,7 +70,12 @@ impl Sim {
                     Action::ApplyStage { selects: Selection::Instance(instance), .. } => of_color(&color, instance),
                     _ => false,
                 });
-                if joining == 0 && !selects {
+                // Pods that serve because another writer has pointed the Service at them are labelled on the way back.
+                let is_pointed_at = matches!(
+                    world.stages.get(&StageKey::of(&stage.name)),
+                    Some(StageService::Ours { selects: Selection::Instance(instance), .. }) if of_color(&color, instance)
+                );
+                if (joining == 0 && !selects) || is_pointed_at {
                     continue;
                 }
                 let new = |pod: &&Pod| of_color(&color, &pod.instance);
@@ -127,7 +132,8 @@ impl Sim {
             needed.extend(gates.during.iter().map(|gate| check(gate, &stage.name, Moment::During { moved })));
         }
         if let Shift::Steps { steps, .. } = &stage.shift {
-            let of = self.wanted(stage);
+            let full = self.entry(stage, color).map_or(0, |instance| self.full(&instance));
+            let of = stage.replicas.map_or(full, |replicas| replicas.min(full));
             let reached = |step: &Step| match step {
                 Step::Pods(pods) => (*pods).min(of) >= all,
                 Step::Percent(percent) => (of * percent).div_ceil(100) >= all,

@@ -97,7 +97,7 @@ pub(crate) async fn a_failed_gate_goes_back(scope: &mut Scope) -> Result<()> {
 /// Checks gates between the tiers of a release whose frontends may have newer backends: the frontends follow when the gate has passed, and a gate
 /// that fails takes the backends back.
 pub(crate) async fn between_tiers(scope: &mut Scope) -> Result<()> {
-    let app = App { settle: "1s", ..App::two_tiers(2) };
+    let app = App::two_tiers(2);
     let server = WebServer::start(json!({ "ok": "not yet" })).await?;
     let release = |version: &str| -> Result<Value> {
         let shift = json!({ "rolling": { "every": "300ms" }, "tiers": { "gates": ["errors"] } });
