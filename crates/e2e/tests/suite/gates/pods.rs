@@ -10,7 +10,8 @@ use super::{gate, gated, is_taken_back, with_variable};
 /// Checks that a stage takes itself back from a v2 whose pods break as soon as clients call them: they leak until the kernel kills them for their
 /// memory. The embedded cluster has no limits of memory, so there the pods crash.
 pub(crate) async fn a_version_that_breaks_under_load_is_taken_back(scope: &mut Scope) -> Result<()> {
-    let app = App { pace: Pace::HELD, ..App::two_tiers(5) };
+    // The share of one pod is what clients see of it.
+    let app = App { pace: Pace::HELD, ..App::two_tiers(10) };
     scope.deploy(&app, "v1", "active").await?;
     let traffic = scope.load("frontend-active").await?;
     let v2 = gated(&app, "v2", json!([]), json!({ "gates": { "pods": { "restarts": 0 } } }));
