@@ -41,7 +41,6 @@ async fn events(cluster: &Cluster) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-#[ignore = "the planner names no checks yet"]
 async fn a_gate_is_measured_after_a_stage_has_moved() {
     let is_well = Arc::new(AtomicBool::new(true));
     let url = server(Arc::clone(&is_well)).await;
