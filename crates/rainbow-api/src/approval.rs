@@ -75,7 +75,7 @@ pub struct GateTemplateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 32))]
     pub args: Vec<GateArgument>,
-    /// How the check is made, and how its values are judged.
+    /// Provider of the check, and the rules by which its values are judged.
     #[serde(flatten)]
     pub check: GateCheck,
 }

@@ -22,7 +22,7 @@ pub struct Gate {
     /// Gate of a `GateTemplate`, which the whole cluster shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateUse>,
-    /// How the check is made, and how its values are judged.
+    /// Provider of the check, and the rules by which its values are judged.
     #[serde(flatten)]
     pub check: GateCheck,
 }
@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Gate {
     }
 }
 
-/// How a check is made, and how its values are judged: what a gate of a Rainbow and a `GateTemplate` have in common.
+/// Provider of a check, and the rules by which its values are judged: the part that a gate of a Rainbow and a `GateTemplate` have in common.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateCheck {
@@ -305,7 +305,7 @@ pub struct WebGate {
 
 /// Job in the Rainbow's namespace. Exit code 0 is good, every other is bad; a Job whose pod cannot start is an error.
 ///
-/// Its containers have the variables `ACTIVE` (address of the stage), `CANDIDATE` (address of the color's tier that the stage's clients
+/// The containers have the variables `ACTIVE` (address of the stage), `CANDIDATE` (address of the color's tier that the stage's clients
 /// reach), `COLOR`, `STAGE`, and for each tier of the color one that is named as in `tiers[].needs`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -336,10 +336,10 @@ pub(crate) mod tests {
         assert_eq!((step.step, step.color.as_str(), step.shift.as_str()), (2, "v2", "2026-01-01T00:00:00Z"));
         rainbow.spec.passed_steps.push(step.clone());
         assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), None);
-        // What was passed in an earlier shift is passed no more.
+        // A pass of an earlier shift does not count.
         rainbow.spec.passed_steps[0].shift = "2025-01-01T00:00:00Z".into();
         assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), Some(step.clone()));
-        // So is what was passed for another color of the same shift.
+        // Nor does a pass of another color in the same shift.
         rainbow.spec.passed_steps[0] = PassedStep { color: "v1".into(), ..step.clone() };
         assert_eq!(pause_step(&rainbow, &rainbow.spec.stages[0]), Some(step));
         let at_gate = at_step(3, json!([]));

@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Who approves edits no Rainbow, and the operator approves nothing.
+    /// A person who approves edits no Rainbow, and the operator approves nothing.
     #[test]
     fn approving_is_a_right_of_its_own() {
         let role = approver();

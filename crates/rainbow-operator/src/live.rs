@@ -22,6 +22,7 @@ use crate::{key::Key, uid::Uid};
 
 pub(crate) use copy::{Check, Copied};
 pub(crate) use faults::Faults;
+pub(crate) use image::NOT_PULLED;
 pub(crate) use owner::rainbow_of;
 pub(crate) use pod::{Pod, PodLabels};
 pub(crate) use root::Root;

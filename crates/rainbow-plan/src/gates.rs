@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Check, CheckOutcome, Moment, RejectedBy, Time, Waiting,
+    Address, Check, CheckOutcome, Moment, RejectedBy, Time, Waiting,
     draft::Draft,
     situation::{ServiceTarget, Situation, has_ready},
     view::{ColorId, View},
@@ -128,14 +128,16 @@ pub(crate) enum Judgement {
 
 /// Returns the judgement of the color that a stage has moved to.
 pub(crate) fn judgement(view: &View<'_>, situation: &Situation<'_>) -> Judgement {
+    let gates = &situation.stage.gates;
+    if gates.after.is_empty() || situation.stage.address != Address::Entry {
+        return Judgement::Nothing;
+    }
     let Some((color, since)) = moved_forward(view, situation) else { return Judgement::Nothing };
     let name = &view.colors[color].name;
     if situation.memory.approved.as_ref() == Some(name) {
         return Judgement::Approved;
     }
-    let gates = &situation.stage.gates;
-    if situation.stage.address != crate::Address::Entry || gates.after.iter().all(|gate| gates.was_skipped(gate, name))
-    {
+    if gates.after.iter().all(|gate| gates.was_skipped(gate, name)) {
         return Judgement::Nothing;
     }
     let mut checks = Checks::default();

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use kube::{Client, client::Body};
-use std::{net::IpAddr, pin::pin, time::Duration};
+use std::{net::IpAddr, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -104,19 +104,11 @@ async fn directly(address: IpAddr, whom: PodAddress<'_>) -> Result<Bytes, String
         .header(header::HOST, std::net::SocketAddr::new(address, port).to_string())
         .body(Empty::<Bytes>::new())
         .map_err(|_| messages::no_path(path))?;
-    let mut answer = pin!(async {
+    let answer = async {
         let response = sender.send_request(request).await.map_err(|_| broken())?;
         body(response, "directly").await
-    });
-    let mut connection = pin!(connection);
-    let mut open = true;
-    loop {
-        // The connection may end before the last of its data has been read.
-        tokio::select! {
-            answer = &mut answer => return answer,
-            _ = &mut connection, if open => open = false,
-        }
-    }
+    };
+    agent::answered(answer, connection).await
 }
 
 fn broken() -> String {

@@ -6,7 +6,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -125,19 +125,11 @@ where
 {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(messages::broken)?;
-    let mut answer = pin!(async {
+    let answer = async {
         let response = sender.send_request(request).await.map_err(messages::broken)?;
         read(response).await
-    });
-    let mut connection = pin!(connection);
-    let mut open = true;
-    loop {
-        // The connection may end before the last of its data has been read.
-        tokio::select! {
-            answer = &mut answer => return answer,
-            _ = &mut connection, if open => open = false,
-        }
-    }
+    };
+    agent::answered(answer, connection).await
 }
 
 async fn read(response: Response<Incoming>) -> Result<Reply, String> {

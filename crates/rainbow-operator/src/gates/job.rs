@@ -18,19 +18,10 @@ use super::{
     answer::{Answer, Question},
     job_manifest,
 };
-use crate::{clock, messages};
+use crate::{clock, live::NOT_PULLED, messages};
 
-/// Reasons of a waiting container that does not start as its template is.
-const DOES_NOT_START: [&str; 8] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "RegistryUnavailable",
-    "ImageInspectError",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-];
+/// Reasons of a waiting container that does not start as its template is, beside an image that no node can get.
+const NOT_CREATED: [&str; 2] = ["CreateContainerConfigError", "CreateContainerError"];
 /// Label of a Job's pods with the Job's name, which the Job controller of every version sets.
 const JOB_NAME: &str = "job-name";
 
@@ -170,7 +161,10 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 fn does_not_start(pod: &Pod) -> Option<String> {
     containers(pod).find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref().filter(|reason| DOES_NOT_START.contains(reason))?;
+        let reason = waiting.reason.as_deref()?;
+        if !NOT_PULLED.contains(&reason) && !NOT_CREATED.contains(&reason) {
+            return None;
+        }
         Some(messages::container_waits(&container.name, &container.image, reason, waiting.message.as_deref()))
     })
 }

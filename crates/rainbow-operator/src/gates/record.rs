@@ -1,4 +1,4 @@
-//! What is known of a check, and the part of it that the status keeps.
+//! Record of a check, and the part of it that the status keeps.
 
 use rainbow_api::{GateCounts, GateMoment, GateStatus, GateVerdict, Measurement, RainbowStatus};
 use rainbow_plan::{Check, Moment, Time};

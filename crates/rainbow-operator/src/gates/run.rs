@@ -213,7 +213,7 @@ impl Gates {
                     news |= course.record.verdict != before;
                 }
                 Settings::Unknown => course.record.message = Some(messages::TEMPLATES_UNREAD.to_owned()),
-                // What has happened before the plan named the check may decide it.
+                // An end of a container from before the plan named the check may decide it.
                 Settings::Pods(_) => news |= is_new,
                 Settings::Gate { .. } => course.order(key, |check| site.place(check, Vec::new()), measurer),
             }

@@ -41,7 +41,7 @@ enum List {
 /// Reason why a gate cannot be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// It is not known yet what the gate is.
+    /// The gate is not known yet.
     Unread,
     /// The gate is not one that can be measured.
     Invalid(String),

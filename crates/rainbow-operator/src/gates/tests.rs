@@ -575,7 +575,7 @@ async fn another_operator_continues_where_the_last_one_was() {
     shop.look();
     shop.until(&before, CheckOutcome::Passed).await;
     assert_eq!(server.received().len(), asked + 1, "one measurement was missing");
-    // What had ended begins again.
+    // A check that had ended begins again.
     shop.restart();
     shop.ask("old", Moment::Before);
     shop.look();

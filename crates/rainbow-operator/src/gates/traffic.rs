@@ -184,19 +184,11 @@ impl Traffic {
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .map_err(|_| Unanswered::NotSent(messages::no_path(path)))?;
-        let mut reply = pin!(async {
+        let reply = async {
             let response = sender.send_request(request).await.map_err(|_| broken())?;
             self.read(response).await
-        });
-        let mut connection = pin!(connection);
-        let mut open = true;
-        loop {
-            // The connection may end before the last of its data has been read.
-            tokio::select! {
-                reply = &mut reply => return reply,
-                _ = &mut connection, if open => open = false,
-            }
-        }
+        };
+        agent::answered(reply, connection).await
     }
 
     async fn through_api(&self, client: &Client, uri: &str) -> Result<(StatusCode, String), Unanswered> {

@@ -5,7 +5,7 @@ use rainbow_api::names;
 use super::shown::{ContainerStatus, ShownPod};
 
 /// Reasons of a waiting container whose image the node cannot get, in the kubelet's words.
-const NOT_PULLED: [&str; 6] = [
+pub(crate) const NOT_PULLED: [&str; 6] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "ErrImageNeverPull",

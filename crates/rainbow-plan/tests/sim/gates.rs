@@ -12,7 +12,7 @@ pub const MEASURING: i64 = 2_000;
 /// Gates, and the checks that the operators have made.
 #[derive(Clone, Debug, Default)]
 pub struct SimGates {
-    /// What gates say, by name. `None`: nothing, ever. A gate that is missing here passes.
+    /// Outcome that each gate gives, by name. `None`: none, ever. A gate that is missing here passes.
     pub says: BTreeMap<String, Option<CheckOutcome>>,
     /// Checks that are being made, or whose outcome is known, and when they were asked for.
     pub asked: BTreeMap<Check, i64>,
@@ -160,7 +160,7 @@ impl Sim {
     /// Makes every pause of steps end by itself, and at once.
     pub fn let_steps_pass(&mut self) {
         for stage in &mut self.spec.stages {
-            // What was rejected stays so, unless a user skips the gate.
+            // A rejected color stays rejected, unless a user skips the gate.
             let rejected =
                 self.colors.values().filter_map(|color| Some((color.name.clone(), color.rejected_by.as_ref()?)));
             let rejected = rejected.map(|(color, by)| SkippedGate { gate: by.gate.clone(), color });
