@@ -16,6 +16,8 @@
 
 mod members;
 mod pace;
+mod permit;
+mod report;
 mod shadow;
 mod start;
 mod steps;
@@ -23,19 +25,20 @@ mod steps;
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, ChainKey, InstanceName, Object, Pod, Problem, Promote, Rejection, Selection, ShiftMemory, ShiftPhase,
-    ShiftReport, StageKey, StageReport, StageService, StepMemory, Swap, Time, Waiting,
+    Action, ChainKey, InstanceName, Object, Pod, Problem, Selection, ShiftMemory, ShiftPhase, StageKey, StageReport,
+    StageService, StepMemory, Swap, Time,
     colors::Role,
     draft::Draft,
-    gates::{self, Checks, Judgement},
+    gates::{self, Judgement},
     health,
     situation::{Goal, ServiceTarget, Situation, has_ready},
-    sizes::{Sizes, lacking},
+    sizes::Sizes,
     view::{ColorId, View, is_out},
 };
 
 pub(crate) use pace::{Pace, Target};
-use steps::{Moving, Permission};
+use permit::{approved, rejection};
+use steps::Permission;
 
 /// Endpoints that the cluster puts into one EndpointSlice: the default of kube-controller-manager's `--max-endpoints-per-slice`,
 /// which managed clusters do not change.
@@ -140,41 +143,6 @@ pub(crate) fn advance<'a>(
     StageReport { degraded, rejected: rejection(view, situation, unhealthy, &checks), approved, waiting, ..report }
 }
 
-/// Returns the color that the stage is taken back from, or has been taken back from. A failure of a gate is reported before the stage moves:
-/// a crash between the two leaves a stage that knows why it goes back.
-fn rejection(
-    view: &View<'_>,
-    situation: &Situation<'_>,
-    unhealthy: Option<ColorId>,
-    checks: &Checks,
-) -> Option<Rejection> {
-    let name = |color: ColorId| view.colors[color].name.clone();
-    if let Some(color) = situation.rejected {
-        return Some(Rejection { color: name(color), gate: situation.rejecting_gate(view) });
-    }
-    // A stage that its user holds keeps its share, whatever the gates say.
-    let is_held = situation.stage.paused || situation.stage.invalid;
-    let failed = checks.failed().filter(|_| !is_held);
-    let failed = failed.map(|check| Rejection { color: check.color.clone(), gate: Some(check.gate.clone()) });
-    failed.or_else(|| unhealthy.map(|color| Rejection { color: name(color), gate: None }))
-}
-
-/// Returns the color that has passed the gates that are measured after a shift.
-fn approved(view: &View<'_>, situation: &Situation<'_>, judgement: &Judgement) -> Option<String> {
-    let serving = situation.serving.map(|color| view.colors[color].name.clone())?;
-    match judgement {
-        Judgement::Approved => Some(serving),
-        // A stage that has nothing to go back to, or that has gone back, has nothing to judge.
-        Judgement::Nothing => {
-            let is_at_rest = matches!(situation.points, ServiceTarget::Instance(_)) && situation.memory.since.is_some();
-            let is_known = situation.memory.color.as_ref() == Some(&serving);
-            let known = situation.memory.approved.clone().filter(|approved| *approved == serving);
-            known.or_else(|| (!situation.stage.gates.after.is_empty() && is_at_rest && is_known).then_some(serving))
-        }
-        Judgement::Open { .. } => None,
-    }
-}
-
 /// Deletes the Services of stages that are no longer in the spec, then takes their labels off the pods. Deletes a Service that
 /// its stage had under another name when the present one serves. Until then clients that have the old name are served; clients
 /// that look up the new name are answered from then on.
@@ -250,48 +218,6 @@ impl<'s, 'a> Shifter<'s, 'a> {
         let mut shifter = Self { view, situation, target, of, from, permission: Permission::whole() };
         shifter.permission = shifter.permit();
         shifter
-    }
-
-    /// Returns how far steps and gates let the stage move. They are about moves forward alone: a way back is as fast as it can be.
-    fn permit(&self) -> Permission {
-        let Situation { serving, members, points, .. } = self.situation;
-        let (Some(color), Some(serving)) = (self.target.color, *serving) else { return Permission::whole() };
-        let is_forward = self.view.colors[color].revision > self.view.colors[serving].revision;
-        let instance = self.target.instance.filter(|_| is_forward && self.target.pace != Pace::AtOnce);
-        let Some(instance) = instance else { return Permission::whole() };
-        let shifts = *points == ServiceTarget::Members;
-        let new: Vec<&Pod> = members.iter().copied().filter(|pod| shifts && pod.instance == *instance).collect();
-        let old = members.iter().any(|pod| pod.instance != *instance && crate::view::serves(pod));
-        let has_old = old || has_ready(self.view, self.situation.stage, serving);
-        let reached = new.iter().filter(|pod| crate::view::serves(pod)).map(|pod| {
-            let since = self.endpoint(pod).filter(|_| self.arrived(pod))?;
-            Some(self.sent_to_at(since))
-        });
-        let reached: Option<Vec<Time>> = reached.collect();
-        let reached = reached.and_then(|all| all.into_iter().max()).filter(|since| *since <= self.view.now);
-        let moving = Moving {
-            color,
-            moved: u32::try_from(new.len()).unwrap_or(u32::MAX),
-            of: self.of,
-            is_gradual: has_old && self.joins_members(instance),
-            reached,
-            has_begun: !new.is_empty(),
-            is_ready: self.target.ready,
-        };
-        steps::permission(self.view, self.situation, moving)
-    }
-
-    /// Returns the time when the last of the new members is known to those who send clients, if that is still to come.
-    fn wake_when_reached(&self, draft: &mut Draft) {
-        let needs = !self.permission.checks.asked.is_empty() || pace::steps(self.situation.stage) > 0;
-        let gates = &self.situation.stage.gates;
-        if !needs && gates.during.is_empty() {
-            return;
-        }
-        let new = self.situation.members.iter().filter(|pod| self.target.instance == Some(&pod.instance));
-        for at in new.filter_map(|pod| Some(self.sent_to_at(self.endpoint(pod)?))).filter(|at| *at > self.view.now) {
-            draft.wake(at);
-        }
     }
 
     /// Returns how many pods of the old colors the stage still needs beside `new` pods of the color that it moves to. Each new
@@ -387,48 +313,6 @@ impl<'s, 'a> Shifter<'s, 'a> {
             return None;
         }
         Some(target)
-    }
-
-    /// Returns the checks that the stage asks for now, of all moments.
-    fn checks(&self, judgement: &Judgement, draft: &mut Draft) -> Checks {
-        let mut checks = self.permission.checks.clone();
-        checks.extend(self.situation.between.clone());
-        let warm = self.view.spec.keep.warm;
-        let is_open = matches!(judgement, Judgement::Open { .. });
-        if let Judgement::Open { checks: after, until } = judgement {
-            checks.extend(after.clone());
-            if *until > self.view.now {
-                draft.wake(*until);
-            }
-        }
-        let guarded = match self.situation.points {
-            ServiceTarget::Members => self.moves_forward_to(),
-            _ => gates::moved_forward(self.view, self.situation)
-                .filter(|(_, since)| is_open || since.after(warm) > self.view.now),
-        };
-        if let Some((color, since)) = guarded {
-            checks.extend(gates::guards(self.view, self.situation, color, since));
-        }
-        checks
-    }
-
-    /// Returns the color that the stage is moving forward to, of which pods serve already, and when it began.
-    fn moves_forward_to(&self) -> Option<(ColorId, Time)> {
-        let (color, serving) = (self.target.color?, self.situation.serving?);
-        let is_forward = self.view.colors[color].revision > self.view.colors[serving].revision;
-        let has_members = self.situation.members.iter().any(|pod| self.situation.is_of(self.view, pod, color));
-        let began = steps::started(self.view, self.situation, color).unwrap_or(self.view.now);
-        (is_forward && has_members).then_some((color, began))
-    }
-
-    /// Returns whether steps and gates let the stage move as a whole. At the last pod there may still be a gate.
-    fn may_move_all(&self) -> bool {
-        self.permission.is_whole
-    }
-
-    /// Returns the phase of a stage that its steps or gates keep from moving further.
-    fn waiting_phase(&self) -> Option<ShiftPhase> {
-        self.permission.waiting.as_ref().map(|_| ShiftPhase::Waiting)
     }
 
     /// Returns whether the stage may leave the colors that it serves now.
@@ -657,152 +541,5 @@ impl<'s, 'a> Shifter<'s, 'a> {
             }
         }
         Progress { phase: Some(ShiftPhase::Finishing), ended: true, moved: self.of, ..Progress::default() }
-    }
-
-    fn report(&self, progress: &Progress, sizes: &Sizes<'_>, roles: &[Role]) -> StageReport {
-        let Situation { stage, memory, serving, .. } = self.situation;
-        let name = |color: ColorId| self.view.colors[color].name.clone();
-        let color = serving.map(name);
-        // Only a color that has served and that still exists is worth going back to. A color that has ready pods now counts as
-        // served, even where the status does not say so yet.
-        let is_up =
-            |name: &str| self.view.color_in(&stage.name, name).is_some_and(|color| has_ready(self.view, stage, color));
-        let previous = match (&memory.color, &color) {
-            (Some(before), Some(now)) if before != now && (memory.since.is_some() || is_up(before)) => {
-                Some(before.clone())
-            }
-            _ => memory.previous.clone(),
-        };
-        let blocked = self.situation.block.as_ref().map(|block| block.color);
-        let target = blocked.or(self.target.color).or(self.target.wanted);
-        let shift = serving.and_then(|serving| self.shift(progress, serving, previous.as_deref()));
-        StageReport {
-            name: stage.name.clone(),
-            target: target.map(name),
-            previous: previous
-                .filter(|previous| self.view.color(previous).is_some() && Some(previous) != color.as_ref()),
-            since: self.since(),
-            shift,
-            degraded: None,
-            rejected: None,
-            approved: None,
-            hold: None,
-            waiting: self.waiting(sizes, roles),
-            color,
-            tiers: Vec::new(),
-        }
-    }
-
-    /// Returns the report of the shift under way. The origin of the shift is kept until its last label is gone, so that the way
-    /// back stays known.
-    fn shift(&self, progress: &Progress, serving: ColorId, previous: Option<&str>) -> Option<ShiftReport> {
-        // A Service that another writer has pointed elsewhere is reverted, which moves nothing.
-        if self.target.color == Some(serving) && !progress.ended && self.situation.points != ServiceTarget::Members {
-            return None;
-        }
-        let name = |color: ColorId| self.view.colors[color].name.clone();
-        let memory = self.situation.memory.shift.as_ref();
-        let (from, to) = if progress.ended {
-            let to = name(serving);
-            let from = memory.filter(|shift| shift.to == to && shift.from != to).map(|shift| shift.from.clone());
-            (from.or_else(|| previous.map(str::to_owned)).unwrap_or_else(|| to.clone()), to)
-        } else {
-            let to = self.target.color.or(self.target.wanted).or(progress.to)?;
-            (name(progress.from.unwrap_or(serving)), name(to))
-        };
-        Some(ShiftReport {
-            from,
-            to,
-            phase: progress.phase?,
-            moved: progress.moved.min(self.of),
-            of: self.of,
-            started: memory.map(|shift| shift.started).or_else(|| self.last_joined()).unwrap_or(self.view.now),
-            next_step: progress.next_step,
-            step: progress.step,
-            // A way back has no steps.
-            steps: if self.permission == Permission::whole() { 0 } else { pace::steps(self.situation.stage) },
-        })
-    }
-
-    /// Returns the reason why the stage must not go further: it has been taken back, or its user has pinned it to another color
-    /// than the newest, which it follows by default.
-    fn pinned(&self, wanted: ColorId) -> Option<Waiting> {
-        if let Some(rejected) = self.situation.rejected {
-            let color = self.view.colors[rejected].name.clone();
-            return Some(Waiting::RolledBack { color, gate: self.situation.rejecting_gate(self.view) });
-        }
-        let stage = self.situation.stage;
-        let newest =
-            self.view.described.filter(|newest| self.view.colors[*newest].name != self.view.colors[wanted].name)?;
-        let is_pinned = stage.promote == Promote::Auto && stage.color.is_some();
-        let name = |color: ColorId| self.view.colors[color].name.clone();
-        is_pinned.then(|| Waiting::Pinned { color: name(wanted), newest: name(newest) })
-    }
-
-    /// Returns the reason to wait when all pods that the surge allows have moved, and pods of the color that the stage comes from
-    /// have yet to end.
-    fn waits_for_room(&self, wanted: ColorId) -> Option<Waiting> {
-        let serving = self.situation.serving.filter(|_| self.situation.points == ServiceTarget::Members)?;
-        self.situation.shares.get(&wanted)?;
-        let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
-        let stage = &self.situation.stage.name;
-        let pods = self.view.pods(target);
-        let has_moved = pods.iter().all(|pod| pod.member.contains_key(stage));
-        let is_part = pods.len() < self.of as usize;
-        (has_moved && is_part).then(|| Waiting::ForRoom { color: self.view.colors[serving].name.clone() })
-    }
-
-    /// Returns the reason to wait when all pods of the color have moved, and the writer that scales it keeps it from having as
-    /// many as the stage should have.
-    fn waits_for_scaler(&self, wanted: ColorId) -> Option<Waiting> {
-        let color = self.view.colors[wanted];
-        let target = self.target.instance.filter(|_| self.target.color == Some(wanted))?;
-        self.situation.begins(self.view, color, &target.tier)?;
-        let stage = &self.situation.stage.name;
-        let pods = self.view.pods(target);
-        let moved = pods.iter().filter(|pod| pod.member.contains_key(stage) && !pod.terminating).count();
-        let moved = u32::try_from(moved).unwrap_or(u32::MAX);
-        let has_moved = self.situation.points == ServiceTarget::Members && moved >= self.view.full(color, &target.tier);
-        let waiting = Waiting::ForScaler { color: color.name.clone(), moved, wanted: self.of };
-        (has_moved && moved < self.of).then_some(waiting)
-    }
-
-    /// Returns the reason why the stage does not move although it should.
-    fn waiting(&self, sizes: &Sizes<'_>, roles: &[Role]) -> Option<Waiting> {
-        let Situation { stage, points, goal, .. } = self.situation;
-        let name = |color: ColorId| self.view.colors[color].name.clone();
-        match (points, goal) {
-            (ServiceTarget::Foreign, _) => return Some(Waiting::ForeignService),
-            (_, Goal::Unknown(color)) => return Some(Waiting::ForMissingColor { color: (*color).to_owned() }),
-            (_, Goal::Deleting(color)) => return Some(Waiting::ForDeletedColor { color: name(*color) }),
-            (_, Goal::Color(_) | Goal::Stay) => {}
-        }
-        if let Some(block) = &self.situation.block {
-            return Some(block.waiting.clone());
-        }
-        let wanted = self.target.wanted?;
-        let color = self.view.colors[wanted];
-        if let Role::Waiting { .. } = roles[wanted] {
-            return Some(Waiting::ForColorWithoutSlot { color: name(wanted) });
-        }
-        if self.situation.instance(self.view, wanted).is_none() {
-            return Some(Waiting::ForMissingTier { color: name(wanted), tier: stage.tier.clone() });
-        }
-        if self.target.held_by_pause && !matches!(self.target.pace, Pace::AtOnce) {
-            return Some(if stage.invalid { Waiting::ForValidStage } else { Waiting::Paused });
-        }
-        if let Some(waiting) = &self.permission.waiting {
-            return Some(waiting.clone());
-        }
-        if self.target.ready || (self.situation.serving == Some(wanted) && matches!(points, ServiceTarget::Instance(_)))
-        {
-            let waits = || self.waits_for_room(wanted).or_else(|| self.waits_for_scaler(wanted));
-            return self.pinned(wanted).or_else(waits);
-        }
-        let lacks = lacking(self.view, color, |tier, instance| {
-            self.situation.asks(self.view, wanted, tier).max(sizes.of(instance).unwrap_or(0))
-        });
-        // A color that lacks nothing waits until its Deployments have observed that they must keep all its pods.
-        (!lacks.is_empty()).then(|| Waiting::ForColor { color: name(wanted), lacks })
     }
 }

@@ -1,11 +1,11 @@
 //! Gates and steps: each rule with each class of events, in applications whose stages have steps and gates with any outcome.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[macro_use]
 mod sim;
 
 use sim::{
     classes::{Class, of_checked_releases_and},
-    explore::{Share, explore},
     properties::*,
     rules::Rule,
 };
@@ -15,24 +15,7 @@ const CASES: u32 = 6;
 
 /// Tests of a property, one for each class of events.
 macro_rules! property {
-    ($(#[$doc:meta])* $name:ident = $holds:expr; $($(#[$attribute:meta])* $class:ident)+) => {
-        $(#[$doc])*
-        mod $name {
-            use super::*;
-
-            const CLASSES: usize = [$(stringify!($class)),+].len();
-
-            $(
-                #[test]
-                #[allow(non_snake_case, reason = "named like the class")]
-                $(#[$attribute])*
-                fn $class() {
-                    let name = concat!("checked_", stringify!($name), "::", stringify!($class));
-                    explore(name, Share { cases: CASES, classes: CLASSES }, of_checked_releases_and(Class::$class), $holds);
-                }
-            )+
-        }
-    };
+    ($($property:tt)+) => { classes! { "checked_", of_checked_releases_and; $($property)+ } };
 }
 
 property! {

@@ -3,11 +3,11 @@
 //! it waits for; a property has no exemptions inside.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[macro_use]
 mod sim;
 
 use sim::{
     classes::{Class, of_releases_and},
-    explore::{Share, explore, sample},
     properties::*,
     rules::Rule,
 };
@@ -17,42 +17,12 @@ const CASES: u32 = 6;
 
 /// Tests of a property, one for each class of events.
 macro_rules! property {
-    ($(#[$doc:meta])* $name:ident = $holds:expr; $($(#[$attribute:meta])* $class:ident)+) => {
-        $(#[$doc])*
-        mod $name {
-            use super::*;
-
-            const CLASSES: usize = [$(stringify!($class)),+].len();
-
-            $(
-                #[test]
-                #[allow(non_snake_case, reason = "named like the class")]
-                $(#[$attribute])*
-                fn $class() {
-                    let name = concat!(stringify!($name), "::", stringify!($class));
-                    explore(name, Share { cases: CASES, classes: CLASSES }, of_releases_and(Class::$class), $holds);
-                }
-            )+
-        }
-    };
+    ($($property:tt)+) => { classes! { "", of_releases_and; $($property)+ } };
 }
 
 /// Tests of a property that `every_rule` tries, too: an exploration has its histories there.
 macro_rules! rule {
-    ($(#[$doc:meta])* $name:ident = $holds:expr; $($class:ident)+) => {
-        $(#[$doc])*
-        mod $name {
-            use super::*;
-
-            $(
-                #[test]
-                #[allow(non_snake_case, reason = "named like the class")]
-                fn $class() {
-                    sample(CASES, of_releases_and(Class::$class), $holds);
-                }
-            )+
-        }
-    };
+    ($($property:tt)+) => { samples! { of_releases_and; $($property)+ } };
 }
 
 property! {

@@ -260,3 +260,47 @@ fn simpler_spec(mut history: History, worse: &impl Fn(&History) -> bool) -> Hist
     }
     history
 }
+
+/// Tests of a property, one for each class of events. `prefix` distinguishes the histories that an exploration keeps.
+macro_rules! classes {
+    (
+        $prefix:literal, $histories:path;
+        $(#[$doc:meta])* $name:ident = $holds:expr; $($(#[$attribute:meta])* $class:ident)+
+    ) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            const CLASSES: usize = [$(stringify!($class)),+].len();
+
+            $(
+                #[test]
+                #[allow(non_snake_case, reason = "named like the class")]
+                $(#[$attribute])*
+                fn $class() {
+                    let name = concat!($prefix, stringify!($name), "::", stringify!($class));
+                    let share = sim::explore::Share { cases: CASES, classes: CLASSES };
+                    sim::explore::explore(name, share, $histories(Class::$class), $holds);
+                }
+            )+
+        }
+    };
+}
+
+/// Tests of a property that another one tries, too: an exploration has its histories there.
+macro_rules! samples {
+    ($histories:path; $(#[$doc:meta])* $name:ident = $holds:expr; $($class:ident)+) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            $(
+                #[test]
+                #[allow(non_snake_case, reason = "named like the class")]
+                fn $class() {
+                    sim::explore::sample(CASES, $histories(Class::$class), $holds);
+                }
+            )+
+        }
+    };
+}

@@ -16,7 +16,7 @@
 //! | `rules`, `checks`, `keeps`, `tiers`, `scalers` | what must hold |
 //! | `properties` | what histories are tried for |
 //! | `explore`, `script`, `spec`, `words` | how tests use the model |
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of the model")]
+#![allow(dead_code, unreachable_pub, unused_macros, reason = "each test binary uses a part of the model")]
 
 mod api;
 mod checks;
@@ -24,6 +24,7 @@ pub mod classes;
 mod cluster;
 mod connections;
 pub mod events;
+#[macro_use]
 pub mod explore;
 pub mod gates;
 mod happen;
