@@ -633,7 +633,5 @@ pub enum GateVerdict {
     Inconclusive,
     /// The answers have no value: the stage waits for one, or for a person.
     NoData,
-    /// A user has skipped the gate.
-    Skipped,
 }
 }

@@ -94,7 +94,7 @@ pub(crate) fn blocking<'a>(rainbow: &'a Rainbow, stage: &str) -> Vec<&'a GateSta
             GateVerdict::Running | GateVerdict::Inconclusive | GateVerdict::NoData => true,
             // A gate that fails later takes the stage back.
             GateVerdict::Failed => gate.moment == GateMoment::Before,
-            GateVerdict::Passed | GateVerdict::Skipped => false,
+            GateVerdict::Passed => false,
         };
         !gate.dry_run && gate.moment != GateMoment::Watch && is_undecided && is_asked(gate, status) && !skips(gate)
     };
@@ -199,7 +199,6 @@ pub(crate) fn verdict_word(verdict: GateVerdict) -> &'static str {
         GateVerdict::Failed => "failed",
         GateVerdict::Inconclusive => "inconclusive",
         GateVerdict::NoData => "no data",
-        GateVerdict::Skipped => "skipped",
     }
 }
 

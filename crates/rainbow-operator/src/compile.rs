@@ -485,8 +485,8 @@ impl Compiler<'_> {
         Operation::Apply { kind, name, uid, body, hash }
     }
 
-    /// Restricts an apply to the object as it was seen. One that was not seen is restricted by [`NOT_THERE`]. A late write of an operator that no longer leads must not change what another
-    /// operator has changed.
+    /// Restricts an apply to the object as it was seen. A late write of an operator that no longer leads must not change what another
+    /// operator has changed. An object that was not seen is restricted by [`NOT_THERE`].
     fn only_as_seen(&self, kind: Kind, body: &mut Value) {
         let found = body["metadata"]["name"].as_str().and_then(|name| self.basis.app.find(kind, name));
         if let Some((_, version)) = found {

@@ -189,7 +189,7 @@ fn row(line: &Line, wide: bool, now: Timestamp) -> Vec<String> {
     let or_dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
     let newest = line.measurements.last();
     let style = match line.verdict {
-        None | Some(GateVerdict::Skipped) => DIM,
+        None => DIM,
         Some(GateVerdict::Running | GateVerdict::Inconclusive | GateVerdict::NoData) => BUSY,
         Some(GateVerdict::Passed) => GOOD,
         Some(GateVerdict::Failed) => BAD,

@@ -90,7 +90,7 @@ pub(super) fn reason(
         }
         GateVerdict::Inconclusive => Some(messages::errors_in_a_row(counts.consecutive_errors, last)),
         GateVerdict::NoData => Some(messages::NO_DATA.to_owned()),
-        GateVerdict::Running | GateVerdict::Passed | GateVerdict::Skipped => last.map(str::to_owned),
+        GateVerdict::Running | GateVerdict::Passed => last.map(str::to_owned),
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn goes_on(gate: &GateCheck, moment: &Moment, verdict: GateVerdict) -
             Moment::During { .. } | Moment::After | Moment::Watch => is_repeated,
             Moment::Before | Moment::Step { .. } | Moment::Between { .. } => false,
         },
-        GateVerdict::Failed | GateVerdict::Skipped => false,
+        GateVerdict::Failed => false,
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn pause(gate: &GateCheck, last: Option<MeasurementOutcome>) -> Durat
 /// Returns what the planner is given.
 pub(super) fn outcome(verdict: GateVerdict) -> Option<CheckOutcome> {
     match verdict {
-        GateVerdict::Running | GateVerdict::Skipped => None,
+        GateVerdict::Running => None,
         GateVerdict::Passed => Some(CheckOutcome::Passed),
         GateVerdict::Failed => Some(CheckOutcome::Failed),
         GateVerdict::Inconclusive => Some(CheckOutcome::Inconclusive),
@@ -148,7 +148,7 @@ mod tests {
             count(&mut counts, outcome);
             verdict = after(gate, &counts, verdict, outcome);
             match verdict {
-                GateVerdict::Running | GateVerdict::Skipped => '.',
+                GateVerdict::Running => '.',
                 GateVerdict::Passed => 'P',
                 GateVerdict::Failed => 'F',
                 GateVerdict::Inconclusive => 'I',

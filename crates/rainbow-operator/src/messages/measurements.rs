@@ -190,7 +190,6 @@ pub(crate) fn gate_event(stage: &str, gate: &GateStatus) -> String {
         GateVerdict::Failed => "has failed",
         GateVerdict::Inconclusive => "is inconclusive",
         GateVerdict::NoData => "has no data",
-        GateVerdict::Skipped => "is skipped",
     };
     let tier = tier.as_ref().map_or_else(String::new, |tier| format!(", tier {tier}"));
     let dry = if gate.dry_run { " (dry run)" } else { "" };

@@ -286,7 +286,7 @@ fn of_gates(stage: &str, old: &[GateStatus], new: &[GateStatus]) -> Vec<Note> {
             GateVerdict::Failed => (EventReason::GateFailed, true),
             GateVerdict::Inconclusive => (EventReason::GateInconclusive, true),
             GateVerdict::NoData => (EventReason::GateNoData, true),
-            GateVerdict::Running | GateVerdict::Skipped => return None,
+            GateVerdict::Running => return None,
         };
         let message = messages::gate_event(stage, gate);
         Some(Note { warning: is_warning && !gate.dry_run, ..Note::normal(reason, message) })
